@@ -1,0 +1,299 @@
+"""What every platform's adapter gives and takes: the whole vocabulary of the seam, in one file.
+
+An adapter is a handful of verbs; how platforms differ is data (`Limits`), never a hook to override. Adapters know
+neither `bot` nor `memory`: they hand what they receive to a `Sink`, which returns once it is durable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+# AdapterError                     the platform, or our connection to it, refused something
+# ├── RateLimited(retry_after)     wait that many seconds, then the same call may be made again
+# ├── Unavailable                  no answer, or a fault on their side; `ambiguous` if it may have been done all the same
+# ├── Unauthorized                 the token is wrong or was taken back: nothing works until the operator acts
+# ├── Conflict                     another program receives with the same token
+# ├── ChatGone                     this chat can not be written to: blocked, kicked, deleted
+# │   └── ChatMigrated(new_id)     it lives on under another id
+# ├── MessageGone                  the message to edit does not exist or can be edited no more
+# └── Refused                      the platform will not take this content; another content may pass
+
+
+class AdapterError(Exception):
+    """A platform call failed. The message is for the operator: it carries no secret and nobody's words."""
+
+
+class RateLimited(AdapterError):
+    """Too many calls. `retry_after` is in seconds, as the platform said."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(AdapterError):
+    """No usable answer. `ambiguous` tells that the call may have taken effect (the request had been sent)."""
+
+    def __init__(self, message: str, *, ambiguous: bool = False) -> None:
+        super().__init__(message)
+        self.ambiguous = ambiguous
+
+
+class Unauthorized(AdapterError):
+    """The platform does not accept our credentials."""
+
+
+class Conflict(AdapterError):
+    """Another program is receiving this bot's updates."""
+
+
+class ChatGone(AdapterError):
+    """The chat can not be written to any more."""
+
+
+class ChatMigrated(ChatGone):
+    """The chat has another id now: `new_id`."""
+
+    def __init__(self, message: str, new_id: str) -> None:
+        super().__init__(message)
+        self.new_id = new_id
+
+
+class MessageGone(AdapterError):
+    """The message to edit is not there (deleted, or too old)."""
+
+
+class Refused(AdapterError):
+    """The platform will not take this text."""
+
+
+ChatKind = Literal["private", "group"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """The place of a conversation, thread or topic included. `id` and `thread` are the platform's own."""
+
+    platform: str
+    id: str
+    kind: ChatKind = "private"
+    title: str = ""
+    thread: str = ""
+
+    @property
+    def key(self) -> str:
+        """One string per place: `telegram:-100123:7`."""
+        return f"{self.platform}:{self.id}:{self.thread}"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who said it. `id` is the user id of `user_id()`; `name` and `language` (BCP 47) are what the platform tells."""
+
+    id: str
+    name: str = ""
+    language: str = ""
+
+
+UpdateKind = Literal["message", "edit", "migrated", "left"]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a platform sent, in words that every platform shares.
+
+    `key` is the platform's own id of the update: within `source` it is never used for another one. `addressed` tells that
+    a message in a group mentions the assistant or replies to it. `command` is lower-case without its slash, None if
+    the message is no command to us. `unsupported` names content that came without text ("a photo"). Kinds: `message`;
+    `edit` (of `message_id`); `migrated` (`text` is the chat's new id); `left` (we were blocked or removed there).
+    """
+
+    source: str
+    key: str
+    chat: Chat
+    person: Person
+    text: str = ""
+    kind: UpdateKind = "message"
+    message_id: str = ""
+    reply_to: str = ""
+    at: float = 0.0
+    addressed: bool = False
+    command: str | None = None
+    args: str = ""
+    unsupported: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary; `from_json` gives the same update back."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Update:
+        """The update that `to_json` wrote. Keys that this version does not know are passed over."""
+        known = {name: data[name] for name in Update.__dataclass_fields__ if name in data}
+        known["chat"] = Chat(**data["chat"])
+        known["person"] = Person(**data["person"])
+        return Update(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One row of what a platform sent. Without `update` it could not be read: `raw` is then kept, with the `problem`."""
+
+    source: str
+    key: str
+    update: Update | None
+    raw: str = ""
+    problem: str = ""
+
+
+Sink = Callable[[Sequence[Received]], Awaitable[None]]
+"""Takes what was received, in order. When it returns, all of it is durable and may be confirmed to the platform.
+
+Handing in a row again (same source and key) changes nothing.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a platform differs from the others, as data. Times in seconds.
+
+    `resend` says how a post is kept from standing twice after a crash or a lost answer: `key` (the platform drops a
+    second post with the same key), `lookup` (`find` tells whether it stands), `stub` (post a placeholder and edit it: only
+    a placeholder can stand twice), `none` (posting again is harmless).
+    """
+
+    max_chars: int
+    length: Callable[[str], int] = len
+    edit_interval: float = 1.0
+    group_edit_interval: float = 3.0
+    posts_per_second: float = 1.0
+    posts_burst: int = 20
+    group_posts_per_minute: float = 20.0
+    total_per_second: float = 30.0
+    typing_interval: float = 4.0
+    resend: Literal["key", "lookup", "stub", "none"] = "stub"
+    stub: str = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request to one of an adapter's `routes`, body read whole."""
+
+    headers: Mapping[str, str]  # case-insensitive
+    query: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    status: int
+    body: str = ""
+    content_type: str = "text/plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path of our HTTP server that an adapter answers."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """What the platform may show of our commands: name without slash to one line of help."""
+
+    commands: Mapping[str, str] = field(default_factory=dict)
+
+
+class Health(Protocol):
+    """Where an adapter tells how it is. Calls are cheap and never fail."""
+
+    def up(self, detail: str = "") -> None:
+        """Connected and receiving; `detail` is for the operator (the bot's name, a warning)."""
+
+    def down(self, reason: str) -> None:
+        """Not receiving, and why; the adapter goes on trying by itself."""
+
+
+class Adapter(Protocol):
+    """Our connection to one platform.
+
+    `text` is always Markdown; the adapter renders it in the platform's own formatting, and sends it plain where that is
+    refused. Every verb may be cancelled at any await and raises only `AdapterError`s. Verbs may be called before `run` has
+    connected; they raise `Unavailable` then.
+    """
+
+    name: str
+    limits: Limits
+    routes: Sequence[Route]
+
+    async def run(self, sink: Sink, health: Health) -> None:
+        """Receive until cancelled, giving everything to `sink` in order before confirming it to the platform.
+
+        Reconnects by itself after what may pass; raises (`Unauthorized`, …) what it can not mend. May be called again.
+        """
+
+    async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:
+        """Send a new message, return the platform's id of it. `key` is the same whenever the same message is tried again."""
+
+    async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool) -> None:
+        """Make a message that we posted read `text`. Repeating it is harmless. `final` is False for a preview."""
+
+    async def find(self, chat: Chat, key: str) -> str | None:
+        """The id of the message posted with `key`, where `limits.resend` is `lookup`; else None."""
+
+    async def typing(self, chat: Chat) -> None:
+        """Show that an answer is being worked on, for some seconds."""
+
+    async def close(self) -> None:
+        """Let go of connections. Idempotent."""
+
+
+_PLAIN = re.compile(r"[a-z0-9_]", re.ASCII)
+_PLAIN_UPPER = re.compile(r"[A-Z0-9_]", re.ASCII)
+
+
+def user_id(platform: str, *native: str, upper: bool = False) -> str:
+    """The user id `<platform>-<the platform's own id>`, safe as a folder's name everywhere.
+
+    Whatever could leave a folder, or collide where case does not count, is written as `%XX` of its UTF-8 bytes, so that
+    two different ids never share a folder and the id can be read back. `upper` is for platforms whose ids are in
+    capitals by nature (Slack): there the small letters are escaped. Lone surrogates are kept apart as well.
+    """
+    plain = _PLAIN_UPPER if upper else _PLAIN
+    several = len(native) > 1  # then a hyphen stands between the parts and must not stand inside one
+
+    def escape(part: str) -> str:
+        return "".join(
+            char
+            if plain.match(char) or (char == "-" and not several)
+            else "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+            for char in part
+        )
+
+    return "-".join([platform, *(escape(part) for part in native)])
+
+
+_COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_]{0,31})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?\Z", re.ASCII | re.DOTALL)
+
+
+def parse_command(text: str, username: str = "") -> tuple[str | None, str]:
+    """`("clear", "")` for `/clear` or `/clear@username`; `(None, "")` for what is no command, or one to another bot."""
+    match = _COMMAND.match(text.strip())
+    if match is None or (match[2] and match[2].lower() != username.lower()):
+        return None, ""
+    return match[1].lower(), (match[3] or "").strip()
+
+
+def clean(text: str) -> str:
+    """Text that every store and platform can carry: lone surrogates and NUL become the replacement character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,83 @@
+"""What can go wrong in a turn, branched by what can be done about it.
+
+A message is for the operator's log: it says what happened, to which model or tool, and what to do. It never carries a
+secret, a provider's raw text or anyone's words. What the person reads instead is in `bot/sentences.py`.
+"""
+
+from __future__ import annotations
+
+# BoswellError
+# ├── ModelError                    a model call failed
+# │   ├── ModelOverloaded           429/529: try later, or another model (retry_after in seconds, if told)
+# │   ├── ModelUnavailable          no connection, 5xx, time-out, broken or truncated stream
+# │   ├── ModelUnauthorized         401/403: the key is wrong; only the operator can help
+# │   ├── ModelQuotaUsedUp          the account has no money left
+# │   ├── ModelRefused              a content filter or the model itself refused
+# │   ├── ContextTooLong            the conversation does not fit the model
+# │   └── ModelRejected             400/404/422: the request or the configured model name is wrong
+# ├── TurnStopped                   the person stopped it
+# ├── TurnTimedOut                  agent.turn_timeout is over
+# └── StaleTurn                     another attempt took this turn over; drop everything
+
+
+class BoswellError(Exception):
+    """Base of what Boswell raises on purpose."""
+
+
+class ModelError(BoswellError):
+    """A model call failed. `model` is its name in the configuration; `transient` tells that a retry may pass."""
+
+    transient = False
+
+    def __init__(self, model: str, problem: str) -> None:
+        super().__init__(f"model {model!r}: {problem}")
+        self.model = model
+        self.problem = problem
+
+
+class ModelOverloaded(ModelError):
+    """The provider asks for patience."""
+
+    transient = True
+
+    def __init__(self, model: str, problem: str, retry_after: float | None = None) -> None:
+        super().__init__(model, problem)
+        self.retry_after = retry_after
+
+
+class ModelUnavailable(ModelError):
+    """No usable answer came: no connection, a fault on their side, a stream that broke or ended without a reason."""
+
+    transient = True
+
+
+class ModelUnauthorized(ModelError):
+    """The key is not accepted."""
+
+
+class ModelQuotaUsedUp(ModelError):
+    """The provider's account has no money or quota left."""
+
+
+class ModelRefused(ModelError):
+    """A content filter, or the model, refused to answer."""
+
+
+class ContextTooLong(ModelError):
+    """The conversation does not fit the model's context."""
+
+
+class ModelRejected(ModelError):
+    """The provider calls the request wrong: mostly a wrong model name or an option it does not know."""
+
+
+class TurnStopped(BoswellError):
+    """The person stopped the turn."""
+
+
+class TurnTimedOut(BoswellError):
+    """The turn ran longer than agent.turn_timeout."""
+
+
+class StaleTurn(BoswellError):
+    """Another attempt owns this turn now: nothing that this one does may be kept."""

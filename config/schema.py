@@ -1,0 +1,157 @@
+"""What an operator may write in `boswell.yaml`, as frozen types. Only keys that work stand here; unknown keys are errors.
+
+Every field has a description: it is what `boswell schema` gives to editors and what the errors quote.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class AgentConfig(Section):
+    name: str = "Boswell"
+    """What the assistant calls itself."""
+    prompt: str = "You are Boswell, a concise assistant."
+    """The system prompt. Write this or prompt_file."""
+    prompt_file: str | None = None
+    """A file to read the system prompt from, relative to the configuration file."""
+    model: str = "main"
+    """A name under models."""
+    tools: tuple[Literal["history", "clock"], ...] = ("history", "clock")
+    """The tools that the model may call."""
+    max_tool_rounds: Annotated[int, Field(ge=0, le=100)] = 8
+    """How many times in one turn the model may call tools before it must answer."""
+    turn_timeout: Annotated[float, Field(gt=0, le=3600)] = 120
+    """Seconds until a turn is given up with a sentence to the person."""
+
+
+class Price(Section):
+    input: Annotated[float, Field(ge=0)] = 0
+    """USD per million input tokens."""
+    output: Annotated[float, Field(ge=0)] = 0
+    """USD per million output tokens."""
+    cached_input: Annotated[float | None, Field(ge=0)] = None
+    """USD per million input tokens served from the provider's cache; as input when left out."""
+
+
+class ModelConfig(Section):
+    provider: Literal["openai", "azure", "anthropic", "demo"]
+    """openai (and every compatible server), azure, anthropic, or the built-in demo model."""
+    model: str = ""
+    """The provider's name of the model; for azure the deployment."""
+    api_key: SecretStr | None = None
+    """The provider's key: ${NAME} or file:PATH, never the key itself in a file that others read."""
+    base_url: str | None = None
+    """Another server that speaks the same API; for azure the resource's endpoint."""
+    api_version: str | None = None
+    """azure only: the API version."""
+    fallback: str | None = None
+    """Another name under models, asked when this one fails before it has said anything."""
+    price: Price = Price()
+    """What the tokens cost, for the usage records."""
+    max_output_tokens: Annotated[int | None, Field(ge=1)] = None
+    """Upper limit of a reply's length; left out, the provider's own."""
+    timeout: Annotated[float, Field(gt=0, le=3600)] = 60
+    """Seconds to wait for the next piece of a reply."""
+
+
+class ConsoleConfig(Section):
+    user: str | None = None
+    """Whose conversation it is; left out, the name of the account that runs Boswell."""
+
+
+class TelegramConfig(Section):
+    token: SecretStr
+    """The bot's token from @BotFather."""
+    base_url: str = "https://api.telegram.org"
+    """Another Bot API server."""
+    mode: Literal["polling", "webhook"] = "polling"
+    """polling needs no public address; webhook needs webhook_url and server."""
+    webhook_url: str | None = None
+    """webhook only: the public https address that leads to this server; /telegram is appended."""
+    webhook_secret: SecretStr | None = None
+    """webhook only: a secret that Telegram repeats in a header (1-256 of A-Z a-z 0-9 _ -)."""
+    messages_per_second: Annotated[float, Field(gt=0)] = 30
+    """New messages a second over all chats. Telegram allows 30 unless you pay for more or run your own server."""
+
+
+class AdaptersConfig(Section):
+    console: ConsoleConfig | None = None
+    """The terminal."""
+    telegram: TelegramConfig | None = None
+    """A Telegram bot."""
+
+
+class AccessConfig(Section):
+    policy: Literal["open", "closed"] = "closed"
+    """open: everyone may talk. closed: only those in allow (and whoever sits at the console)."""
+    allow: tuple[str, ...] = ()
+    """User ids that are always let in; an entry may end in *."""
+
+
+class GroupsConfig(Section):
+    respond: Literal["mention", "always", "never"] = "mention"
+    """What the assistant answers to in groups; commands to it are always answered, but for never."""
+    stream: Literal["person", "chat"] = "person"
+    """person: one stream per person in a chat; chat: one shared by the room."""
+    window: Annotated[int, Field(ge=0, le=200)] = 20
+    """How many of the room's last messages a turn sees, with their speakers."""
+
+
+class StreamsConfig(Section):
+    on_busy: Literal["queue", "collect", "interrupt"] = "queue"
+    """What a message does that arrives during a turn."""
+    context_tokens: Annotated[int, Field(ge=1000)] = 100_000
+    """Older events are summarised past this many tokens."""
+
+
+class MemoryConfig(Section):
+    dir: str = "data/memory"
+    """Where the transcripts are, relative to the working directory."""
+    timezone: str = "UTC"
+    """IANA zone of file dates; a person may set their own."""
+
+
+class ServerConfig(Section):
+    host: str = "127.0.0.1"
+    """Address to listen on; opened only where something needs it."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port to listen on; 0 takes a free one."""
+
+
+class LogConfig(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is logged. Message words appear at debug only."""
+    format: Literal["auto", "text", "json"] = "auto"
+    """auto: readable on a terminal, JSON lines elsewhere."""
+
+
+class Config(Section):
+    agent: AgentConfig = AgentConfig()
+    """The one agent that serves every chat."""
+    models: dict[str, ModelConfig] = Field(default_factory=dict)
+    """The models, by names of your own."""
+    adapters: AdaptersConfig = AdaptersConfig()
+    """The platforms. Only those named here are imported and started."""
+    access: AccessConfig = AccessConfig()
+    """Who may talk."""
+    groups: GroupsConfig = GroupsConfig()
+    """How the assistant behaves in groups."""
+    streams: StreamsConfig = StreamsConfig()
+    """How conversations are kept."""
+    memory: MemoryConfig = MemoryConfig()
+    """The transcripts."""
+    data_dir: str = "data"
+    """The database and everything else that lasts, relative to the working directory."""
+    server: ServerConfig = ServerConfig()
+    """The HTTP server."""
+    log: LogConfig = LogConfig()
+    """Logging."""
