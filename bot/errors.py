@@ -15,9 +15,7 @@ from __future__ import annotations
 # │   ├── ModelRefused              a content filter or the model itself refused
 # │   ├── ContextTooLong            the conversation does not fit the model
 # │   └── ModelRejected             400/404/422: the request or the configured model name is wrong
-# ├── TurnStopped                   the person stopped it
-# ├── TurnTimedOut                  agent.turn_timeout is over
-# └── StaleTurn                     another attempt took this turn over; drop everything
+# └── TurnTimedOut                  agent.turn_timeout is over
 
 
 class BoswellError(Exception):
@@ -71,13 +69,5 @@ class ModelRejected(ModelError):
     """The provider calls the request wrong: mostly a wrong model name or an option it does not know."""
 
 
-class TurnStopped(BoswellError):
-    """The person stopped the turn."""
-
-
 class TurnTimedOut(BoswellError):
     """The turn ran longer than agent.turn_timeout."""
-
-
-class StaleTurn(BoswellError):
-    """Another attempt owns this turn now: nothing that this one does may be kept."""

@@ -100,18 +100,13 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Retracted:
-    """The deltas since the last model call began are void: another attempt at the same words follows."""
-
-
-@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """The turn is over; `text` is the whole reply."""
 
     text: str
 
 
-BusEvent = Event | Delta | ToolStarted | Retracted | TurnEnded
+BusEvent = Event | Delta | ToolStarted | TurnEnded
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,333 @@
+"""The loop of model and tools. An agent is a definition: it serves every chat and holds no conversation.
+
+What it says and does goes into the stream it is asked on: each step is on disk before the next begins, so that a turn which
+is cut off goes on where it was, without running a finished tool again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import structlog
+
+from bot import context, sentences
+from bot.errors import ModelError, ModelUnavailable
+from bot.events import AssistantSaid, Delta, Event, Summarised, ToolCall, ToolReturned, ToolStarted, TurnEnded, Usage, UserSaid, Variables
+from bot.models.base import Finished, Model, ModelEvent, ModelRequest, TextDelta
+from bot.prompt import system_prompt
+from bot.stream import Stream
+from bot.tools.base import Tool, ToolContext, ToolProblem
+from memory.database import Tx
+
+log = structlog.get_logger(__name__)
+
+MAX_TOOL_RESULT = 40_000  # characters; a tool that says more is cut, so that one result can not fill the context
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One call that was made: the model's name in the configuration, and what it used."""
+
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The whole of what is said back. `calls` are those of this ask; an attempt before a crash has recorded its own."""
+
+    text: str
+    calls: tuple[ModelCall, ...] = ()
+    rounds: int = 0
+
+
+Record = Callable[[Tx, Sequence[ModelCall], Reply | None], Any]
+"""Runs in each transaction that logs what a model said, with the calls since the last one, and with the reply in the last."""
+
+MakeContext = Callable[[Variables, str], Awaitable[ToolContext]]
+"""Gives what the runner injects into a tool, for these variables and this idempotency key."""
+
+Model_ = Callable[[Model, ModelRequest], AsyncIterator[ModelEvent]]
+Tool_ = Callable[[Tool, ToolCall, ToolContext], Awaitable[str]]
+Turn_ = Callable[[Stream, Variables], Awaitable[Reply]]
+
+
+class Middleware:
+    """Wraps turns, model calls and tool calls; override what is of interest and call `proceed` to go on.
+
+    The first one given to an agent is the outermost.
+    """
+
+    async def turn(self, stream: Stream, variables: Variables, proceed: Turn_) -> Reply:
+        return await proceed(stream, variables)
+
+    def model(self, model: Model, request: ModelRequest, proceed: Model_) -> AsyncIterator[ModelEvent]:
+        return proceed(model, request)
+
+    async def tool(self, tool: Tool, call: ToolCall, context: ToolContext, proceed: Tool_) -> str:
+        return await proceed(tool, call, context)
+
+
+class Interrupted(Exception):
+    """The ask failed with `cause` after `text` had been shown."""
+
+    def __init__(self, cause: BaseException, text: str) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Agent:
+    """One reusable definition. `models` are tried in that order: the second and later ones are the fallbacks."""
+
+    name: str
+    prompt: str
+    models: Sequence[Model]
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    max_tool_rounds: int = 8
+    context_tokens: int = 100_000
+    max_output_tokens: int | None = None
+    middleware: Sequence[Middleware] = ()
+
+    async def ask(
+        self,
+        message: str | UserSaid | None,
+        *,
+        stream: Stream,
+        variables: Variables,
+        make_context: MakeContext,
+        record: Record | None = None,
+        unrecorded: list[ModelCall] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> Reply:
+        """Answer a message on a stream. None goes on with the turn whose message is in the log already.
+
+        Deltas, tool calls and results are published on the stream as they come. Raises `Interrupted` for whatever goes wrong (its
+        cause is the error), and CancelledError when cancelled: the log is valid history in both cases, and `unrecorded` holds the
+        model calls that were made and that `record` has not had (those cut off with a guess of their tokens).
+        """
+        ask = _Ask(self, stream, variables, make_context, record, [] if unrecorded is None else unrecorded, now)
+        if message is not None:
+            said = UserSaid(message) if isinstance(message, str) else message
+            await stream.append(said, at=now())
+        proceed: Turn_ = ask.run
+        for layer in reversed(self.middleware):
+            proceed = _bind(layer.turn, proceed)
+        try:
+            return await proceed(stream, variables)
+        except Exception as exc:
+            raise Interrupted(exc, ask.text) from exc
+
+
+def _bind(method: Callable[..., Any], proceed: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args: method(*args, proceed)
+
+
+class _Ask:
+    """One ask in progress."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        stream: Stream,
+        variables: Variables,
+        make_context: MakeContext,
+        record: Record | None,
+        unrecorded: list[ModelCall],
+        now: Callable[[], float],
+    ) -> None:
+        self.agent = agent
+        self.stream = stream
+        self.variables = variables
+        self.make_context = make_context
+        self.record = record
+        self.now = now
+        self.calls = unrecorded
+        self.made: list[ModelCall] = []
+        self.texts: list[str] = []
+        self.current: list[str] = []  # of the model call in progress
+        self.paused = False  # the provider wants to be called again to go on
+        self.acted = False  # a tool has run in this ask: from then on nothing is tried again
+        self.call_model: Model_ = lambda model, request: model.stream(request)
+        self.call_tool: Tool_ = lambda tool, call, context: tool.call(call, context)
+        for layer in reversed(agent.middleware):
+            self.call_model = cast(Model_, _bind(layer.model, self.call_model))
+            self.call_tool = cast(Tool_, _bind(layer.tool, self.call_tool))
+
+    @property
+    def text(self) -> str:
+        """What has been said in this turn, the piece in progress included."""
+        return _join([*self.texts, "".join(self.current)])
+
+    async def run(self, stream: Stream, variables: Variables) -> Reply:
+        done = stream.of_turn(stream.claim.turn_id) if stream.claim else []
+        rounds = 0
+        for event in done:  # a turn that is taken up again
+            if isinstance(event, AssistantSaid):
+                self.texts.append(event.text)
+                rounds += bool(event.calls)
+        await self._run_tools(done)
+        while True:
+            await self._fit()
+            said = await self._say(with_tools=rounds < self.agent.max_tool_rounds)
+            if not said.calls and not self.paused:
+                break
+            rounds += 1
+            await self._log(said)
+            await self._run_tools([said])
+        self.texts.append(said.text)
+        text = _join(self.texts)
+        if not text.strip():
+            text = sentences.NO_ROUNDS if rounds >= self.agent.max_tool_rounds > 0 else sentences.EMPTY
+            said = AssistantSaid(text, model=said.model, opaque=said.opaque)
+        reply = Reply(text, tuple(self.made), rounds)
+        await self._log(said, reply)
+        stream.publish(TurnEnded(text))
+        return reply
+
+    async def _log(self, *events: Event, reply: Reply | None = None) -> None:
+        calls = list(self.calls)
+        record = self.record
+        also = (lambda tx: record(tx, calls, reply)) if record else None
+        self.current = []
+        if not reply and isinstance(events[0], AssistantSaid):
+            self.texts.append(events[0].text)
+        await self.stream.append(*events, at=self.now(), also=also)
+        del self.calls[: len(calls)]
+
+    async def _say(self, *, with_tools: bool) -> AssistantSaid:
+        """One message of a model: the first of the agent's models, or another one while nothing was shown or done."""
+        request = ModelRequest(
+            system_prompt(self.agent.name, self.agent.prompt, self.stream.opened_at, self.variables),
+            context.repair(self.stream.events),
+            [tool.spec for tool in self.agent.tools.values()] if with_tools else (),
+            self.variables.extra.get("pseudonym", ""),
+            self.agent.max_output_tokens,
+        )
+        chain = [model for model in self.agent.models for _ in range(2)]
+        while True:
+            model = chain.pop(0)
+            try:
+                return await self._call(model, request)
+            except ModelError as exc:
+                if self.current or self.acted or not chain:
+                    raise
+                if not exc.transient:  # asking the same model again is of no use
+                    chain = [other for other in chain if other is not model]
+                    if not chain:
+                        raise
+                log.warning("model_failed", model=model.name, problem=exc.problem, next=chain[0].name)
+
+    async def _call(self, model: Model, request: ModelRequest) -> AssistantSaid:
+        gap = bool(_join(self.texts))
+        finished: Finished | None = None
+        try:
+            async with aclosing(cast(Any, self.call_model(model, request))) as events:
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        if gap and not self.current:
+                            self.stream.publish(Delta("\n\n"))
+                        self.current.append(event.text)
+                        self.stream.publish(Delta(event.text))
+                    else:
+                        finished = event
+                        break
+            if finished is None:
+                raise ModelUnavailable(model.name, "the stream ended without a finish")
+        finally:
+            if finished is None and self.current:  # cut off in mid-stream: it is paid for all the same
+                read = context.tokens(request.system) + sum(map(context.weight, request.events))
+                self.calls.append(ModelCall(model.name, Usage(read, 0, context.tokens("".join(self.current)))))
+        call = ModelCall(model.name, finished.usage)
+        self.calls.append(call)
+        self.made.append(call)
+        self.paused = finished.reason == "pause"
+        text = "".join(self.current)
+        if finished.reason == "length" and not finished.calls:
+            text = f"{text}\n\n{sentences.CUT}" if text.strip() else sentences.CUT
+        return AssistantSaid(text, finished.calls, model.name, finished.opaque)
+
+    async def _run_tools(self, events: Sequence[Event]) -> None:
+        """Run the calls of `events` that have no result yet, side by side; each result is logged as it comes."""
+        answered = {e.call_id for e in events if isinstance(e, ToolReturned)}
+        calls = [call for e in events if isinstance(e, AssistantSaid) for call in e.calls if call.id not in answered]
+        if answered or calls:
+            self.acted = True
+        if not calls:
+            return
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for call in calls:
+                    tasks.create_task(self._run_tool(call))
+        except* Exception as group:  # only the log can fail here, and then for all of them alike
+            raise group.exceptions[0] from group
+
+    async def _run_tool(self, call: ToolCall) -> None:
+        self.stream.publish(ToolStarted(call))
+        tool = self.agent.tools.get(call.name)
+        failed = True
+        if tool is None:
+            content = f"There is no tool {call.name!r}. There are: {', '.join(self.agent.tools) or 'none'}."
+        else:
+            key = f"{self.variables.turn_id}.{call.id}"
+            try:
+                content = await self.call_tool(tool, call, await self.make_context(self.variables, key))
+                failed = False
+            except ToolProblem as exc:
+                content = str(exc)
+            except Exception as exc:  # noqa: BLE001 - a tool's fault must not end the turn
+                log.error("tool_failed", tool=call.name, key=key, error=type(exc).__name__, where=_where(exc))
+                log.debug("tool_failed_in_full", key=key, exc_info=exc)
+                content = f"The tool {call.name!r} failed. Do without it, and say so if it matters."
+        if len(content) > MAX_TOOL_RESULT:
+            content = content[:MAX_TOOL_RESULT] + "\n[cut: the result was longer]"
+        await self.stream.append(ToolReturned(call.id, call.name, content, failed), at=self.now())
+
+    async def _fit(self) -> None:
+        """Summarise older turns if the context has grown too long. The summary is an event; the originals stay in the log."""
+        events = self.stream.events
+        turn = self.stream.claim.turn_id if self.stream.claim else 0
+        at = context.cut(events, self.agent.context_tokens, len(self.stream.of_turn(turn)))
+        if at is None:
+            return
+        request = ModelRequest(
+            context.SUMMARY_PROMPT,
+            [UserSaid(context.as_text(events[:at])[-4 * self.agent.context_tokens :])],
+            (),
+            self.variables.extra.get("pseudonym", ""),
+            1000,
+        )
+        text = ""
+        model = self.agent.models[0]
+        try:
+            async with aclosing(cast(Any, self.call_model(model, request))) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, TextDelta):
+                        text += piece.text
+                    else:
+                        self.calls.append(ModelCall(model.name, piece.usage))
+                        self.made.append(self.calls[-1])
+        except ModelError as exc:
+            log.warning("summary_failed", stream=self.stream.id, model=model.name, problem=exc.problem)
+            text = ""
+        await self._log(Summarised(text.strip() or context.NO_SUMMARY, self.stream.sequence(at)))
+
+
+def _join(texts: Sequence[str]) -> str:
+    return "\n\n".join(text for text in texts if text.strip())
+
+
+def _where(exc: BaseException) -> str:
+    """The place of an exception without its message, which may hold somebody's words."""
+    trace = exc.__traceback__
+    place = ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place, trace = f"{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno} {code.co_name}", trace.tb_next
+    return place

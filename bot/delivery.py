@@ -1,0 +1,383 @@
+"""Replies on their way out: shown as they are written, then delivered once, at the pace that the platform allows.
+
+A part's state is on disk before every call. What stands in a chat is decided by `Limits.resend`: where a platform can not
+recognise a second post, a reply begins as a placeholder whose id is stored at once, and everything after that is an edit,
+which may be repeated. Only a placeholder can then stand twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+
+import structlog
+from aiolimiter import AsyncLimiter
+
+from adapters.base import (
+    Adapter,
+    AdapterError,
+    Chat,
+    ChatMigrated,
+    MessageGone,
+    RateLimited,
+    Refused,
+    Unauthorized,
+    Unavailable,
+)
+from bot import sentences
+from bot.events import Delta
+from bot.stream import Stream, Subscription
+from bot.text import split
+from memory import outbox
+from memory.database import Database, Tx
+from memory.outbox import Part
+
+log = structlog.get_logger(__name__)
+
+FIRST_TYPING = 0.25  # seconds: an answer that is there sooner needs no typing notice
+MAX_BACKOFF = 60.0
+
+
+class Pace:
+    """How fast we may talk on one platform: in all, and in each chat. Rates are guidance; a 429 is law."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._limits = adapter.limits
+        self._total = AsyncLimiter(max(1.0, self._limits.total_per_second), 1)
+        self._chats: dict[str, AsyncLimiter] = {}
+        self._paused: dict[str, float] = {}
+
+    def pause(self, chat: Chat, seconds: float) -> None:
+        """The platform said so: nothing goes to this chat until then."""
+        self._paused[chat.key] = time.monotonic() + seconds
+
+    def paused(self, chat: Chat) -> float:
+        """Seconds until this chat may be written to."""
+        until = self._paused.get(chat.key)
+        if until is None:
+            return 0.0
+        if until <= time.monotonic():
+            del self._paused[chat.key]
+            return 0.0
+        return until - time.monotonic()
+
+    async def wait(self, chat: Chat, *, post: bool) -> None:
+        """Return when a call may be made; a post also takes one of the chat's and of the platform's places."""
+        while (seconds := self.paused(chat)) > 0:
+            await asyncio.sleep(seconds)
+        if post:
+            await self._limiter(chat).acquire()
+            await self._total.acquire()
+
+    def preview_allowed(self, chat: Chat) -> bool:
+        """Whether there is room for an edit that could as well be left out."""
+        return self.paused(chat) == 0 and self._total.has_capacity()
+
+    def edit_interval(self, chat: Chat) -> float:
+        return self._limits.edit_interval if chat.kind == "private" else self._limits.group_edit_interval
+
+    def _limiter(self, chat: Chat) -> AsyncLimiter:
+        limiter = self._chats.get(chat.key)
+        if limiter is None:
+            if len(self._chats) > 10_000:  # a chat that comes back begins with a full allowance, as after a quiet minute
+                self._chats.clear()
+            burst = float(self._limits.posts_burst)
+            period = (
+                burst / self._limits.posts_per_second
+                if chat.kind == "private"
+                else burst * 60 / self._limits.group_posts_per_minute
+            )
+            limiter = self._chats[chat.key] = AsyncLimiter(burst, period)
+        return limiter
+
+
+class Preview:
+    """One reply while it is written: typing, then a placeholder, then edits. It owns the part until `finish` returns."""
+
+    def __init__(self, delivery: Delivery, adapter: Adapter, part: Part, stream: Stream, said: str) -> None:
+        self.part = part
+        self._delivery = delivery
+        self._adapter = adapter
+        self._chat = Chat(**part.chat)
+        self._text = said
+        self._ended = asyncio.Event()
+        self._subscription: Subscription = stream.subscribe()
+        self._tasks = [
+            delivery.tasks.create_task(_safely(self._read()), name=f"preview of turn {part.turn_id}"),
+            delivery.tasks.create_task(_safely(self._type()), name=f"typing for turn {part.turn_id}"),
+        ]
+        self._written = asyncio.Event()
+        if said:
+            self._written.set()
+
+    async def _read(self) -> None:
+        shower: asyncio.Task[None] | None = None
+        async for event in self._subscription:
+            if isinstance(event, Delta):
+                self._text += event.text
+                if shower is None and self._text.strip():
+                    self._written.set()
+                    shower = self._delivery.tasks.create_task(_safely(self._show()), name=f"edits of turn {self.part.turn_id}")
+                    self._tasks.append(shower)
+
+    async def _type(self) -> None:
+        """Typing is shown until there is text to see."""
+        wait = FIRST_TYPING
+        while not await _within(self._ended, wait):
+            if self._written.is_set() and self.part.message_id:
+                return
+            if self._delivery.pace(self._adapter).preview_allowed(self._chat):
+                with suppress(AdapterError):
+                    await self._adapter.typing(self._chat)
+            wait = self._adapter.limits.typing_interval
+
+    async def _show(self) -> None:
+        pace = self._delivery.pace(self._adapter)
+        shown = ""
+        try:
+            if not self.part.message_id:
+                first = self._adapter.limits.stub if self.part.stub else self._head()
+                await self._delivery.post(self._adapter, self.part, first)
+                shown = first
+            while not self._ended.is_set():
+                text = self._head()
+                if text != shown and pace.preview_allowed(self._chat):
+                    try:
+                        await self._adapter.edit(self._chat, self.part.message_id, text, final=False)
+                        shown = text
+                    except RateLimited as exc:
+                        pace.pause(self._chat, exc.retry_after)
+                    except Refused:
+                        shown = text  # half a construct, perhaps; the next piece may pass
+                await _within(self._ended, pace.edit_interval(self._chat))
+        except AdapterError as exc:
+            # The final text goes its own way, with its own patience; a preview is worth no second try.
+            log.debug("preview_given_up", turn=self.part.turn_id, problem=str(exc))
+
+    @property
+    def text(self) -> str:
+        """What has been written so far."""
+        return self._text
+
+    def _head(self) -> str:
+        limits = self._adapter.limits
+        if limits.length(self._text) <= limits.max_chars:
+            return self._text
+        return split(self._text, limits.max_chars, limits.length)[0]
+
+    async def finish(self) -> Part:
+        """End the preview; the part, with its message's id if it has one. No call of it is on its way any more.
+
+        A call in flight is awaited, not cancelled: a placeholder must not lose its id, and an edit that the platform carries out late
+        would overwrite the final text.
+        """
+        self._ended.set()
+        self._subscription.close()
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+            self._tasks = [task for task in self._tasks if not task.done()]
+        return self.part
+
+
+async def _safely(preview: Coroutine[None, None, None]) -> None:
+    """A preview may fail in any way without touching the turn or the final text."""
+    try:
+        await preview
+    except Exception as exc:  # noqa: BLE001 - a task's edge
+        log.error("preview_failed", error=type(exc).__name__)
+        log.debug("preview_failed_in_full", exc_info=exc)
+
+
+async def _within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event is set within so many seconds."""
+    if event.is_set():
+        return True
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+class Delivery:
+    """Takes complete parts and delivers each, in order within a chat and side by side across chats.
+
+    `tasks` outlives every part; cancelling it leaves the rest to the next start.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        adapters: Mapping[str, Adapter],
+        tasks: asyncio.TaskGroup,
+        now: Callable[[], float] = time.time,
+        on_migrated: Callable[[Chat, str], object] = lambda _chat, _id: None,
+    ) -> None:
+        self.tasks = tasks
+        self._database = database
+        self._adapters = adapters
+        self._now = now
+        self._on_migrated = on_migrated
+        self._paces = {name: Pace(adapter) for name, adapter in adapters.items()}
+        self._queues: dict[str, deque[Part]] = {}
+        self._previews: dict[int, Preview] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def pace(self, adapter: Adapter) -> Pace:
+        return self._paces[adapter.name]
+
+    def begin(self, tx: Tx, turn_id: int, chat: Chat, reply_to: str, *, resumed: bool) -> Part | None:
+        """Open the first part of a turn's reply, in the transaction that begins (or resumes) the turn."""
+        stub = self._adapters[chat.platform].limits.resend == "stub"
+        part = outbox.put(tx, turn_id, 0, asdict(chat), reply_to, stub, None, self._now())
+        if part is not None:
+            part.ambiguous = resumed and not part.message_id
+        return part
+
+    def preview(self, part: Part, stream: Stream, said: str = "") -> None:
+        """Show the reply as it is written, from now until its parts are submitted. `said`: what it begins with."""
+        self._previews[part.turn_id] = Preview(self, self._adapters[part.chat["platform"]], part, stream, said)
+
+    def complete(self, tx: Tx, turn_id: int, chat: Chat, reply_to: str, text: str, *, stub: bool = True) -> list[Part]:
+        """Write a reply's parts, in the transaction that completes the turn; `submit` them after it.
+
+        `stub` False is for what may be said twice without harm (the answer to a command): it is posted at once.
+        """
+        limits = self._adapters[chat.platform].limits
+        stub = stub and limits.resend == "stub"
+        texts = split(text, limits.max_chars, limits.length)
+        parts = [
+            outbox.put(tx, turn_id, index, asdict(chat), reply_to if index == 0 else "", stub, piece, self._now())
+            for index, piece in enumerate(texts)
+        ]
+        return [part for part in parts if part is not None]
+
+    def submit(self, parts: list[Part]) -> None:
+        """Deliver parts that are committed."""
+        for part in parts:
+            chat = Chat(**part.chat)
+            queue = self._queues.get(chat.key)
+            if queue is None:
+                queue = self._queues[chat.key] = deque()
+                self._idle.clear()
+                queue.append(part)
+                self.tasks.create_task(self._deliver_all(chat.key, queue), name=f"delivery to {chat.key}")
+            else:
+                queue.append(part)
+
+    def shown(self, turn_id: int) -> str:
+        """The text of a running turn's preview, as far as it has come."""
+        preview = self._previews.get(turn_id)
+        return preview.text if preview else ""
+
+    async def abandon(self, turn_id: int) -> None:
+        """End the preview of a turn that another attempt took over."""
+        preview = self._previews.pop(turn_id, None)
+        if preview is not None:
+            await preview.finish()
+
+    async def recover(self, platform: str) -> int:
+        """Take up what an earlier process still owed; how many parts."""
+        parts = await self._database.read(lambda tx: outbox.owed(tx, platform))
+        self.submit(parts)
+        return len(parts)
+
+    async def drained(self) -> None:
+        """Return when nothing is left to deliver."""
+        await self._idle.wait()
+
+    async def _deliver_all(self, key: str, queue: deque[Part]) -> None:
+        while queue:
+            await self._deliver(queue[0])
+            queue.popleft()
+        del self._queues[key]
+        if not self._queues:
+            self._idle.set()
+
+    async def _deliver(self, part: Part) -> None:
+        preview = self._previews.pop(part.turn_id, None) if part.part == 0 else None
+        if preview is not None:
+            shown = await preview.finish()
+            part.message_id = part.message_id or shown.message_id
+        adapter = self._adapters[part.chat["platform"]]
+        backoff = 0.5
+        while True:
+            chat = Chat(**part.chat)
+            try:
+                await self._attempt(adapter, chat, part)
+            except RateLimited as exc:
+                log.info("rate_limited", chat=chat.key, retry_after=exc.retry_after)
+                self.pace(adapter).pause(chat, exc.retry_after)
+            except ChatMigrated as exc:
+                self._on_migrated(chat, exc.new_id)
+                part.chat = asdict(replace(chat, id=exc.new_id))
+            except Refused as exc:
+                if part.text == sentences.UNSENDABLE:
+                    await self._give_up(part, exc)
+                    return
+                log.warning("refused_by_platform", turn=part.turn_id, part=part.part, problem=str(exc))
+                part.text = sentences.UNSENDABLE
+            except (Unavailable, Unauthorized) as exc:
+                # Not connected (yet), or a fault on their side: the reply waits, it is never dropped for that.
+                log.debug("delivery_waits", chat=chat.key, problem=str(exc), seconds=backoff)
+                await asyncio.sleep(backoff)
+                backoff = min(MAX_BACKOFF, backoff * 2)
+            except AdapterError as exc:
+                await self._give_up(part, exc)
+                return
+            except Exception as exc:  # noqa: BLE001 - a fault of ours with one message must not end all delivery
+                log.error("delivery_failed", turn=part.turn_id, part=part.part, error=type(exc).__name__)
+                log.debug("delivery_failed_in_full", exc_info=exc)
+                await self._give_up(part, exc)
+                return
+            else:
+                return
+
+    async def _attempt(self, adapter: Adapter, chat: Chat, part: Part) -> None:
+        text = part.text or ""
+        pace = self.pace(adapter)
+        if part.message_id:
+            await pace.wait(chat, post=False)
+            try:
+                await adapter.edit(chat, part.message_id, text, final=True)
+            except MessageGone:
+                log.info("message_gone", chat=chat.key, turn=part.turn_id)
+                part.message_id, part.stub = "", False
+        if not part.message_id:
+            if part.stub:
+                await self.post(adapter, part, adapter.limits.stub)
+                await pace.wait(chat, post=False)
+                await adapter.edit(chat, part.message_id, text, final=True)
+            else:
+                part.message_id = await self._post(adapter, chat, part, text)
+        part_id, message_id = part.id, part.message_id
+        await self._database.write(lambda tx: tx.run("outbox_sent", id=part_id, message_id=message_id, at=self._now()))
+
+    async def post(self, adapter: Adapter, part: Part, text: str) -> None:
+        """Post a message that will be edited, and keep its id at once."""
+        part.message_id = await self._post(adapter, Chat(**part.chat), part, text)
+        part_id, message_id = part.id, part.message_id
+        await self._database.write(lambda tx: tx.run("outbox_posted", id=part_id, message_id=message_id))
+
+    async def _post(self, adapter: Adapter, chat: Chat, part: Part, text: str) -> str:
+        if part.ambiguous and adapter.limits.resend == "lookup":
+            found = await adapter.find(chat, part.key)
+            if found:
+                return found
+        await self.pace(adapter).wait(chat, post=True)
+        try:
+            return await adapter.post(chat, text, key=part.key, reply_to=part.reply_to)
+        except Unavailable as exc:
+            part.ambiguous = part.ambiguous or exc.ambiguous
+            raise
+
+    async def _give_up(self, part: Part, exc: Exception) -> None:
+        problem = str(exc) if isinstance(exc, AdapterError) else type(exc).__name__
+        log.warning("undeliverable", turn=part.turn_id, part=part.part, platform=part.chat["platform"], problem=problem)
+        await self._database.write(lambda tx: tx.run("outbox_dead", id=part.id, problem=problem))

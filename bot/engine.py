@@ -1,0 +1,466 @@
+"""Who runs a turn, and when: the seam behind which a distributed engine may stand one day, and the one for one machine.
+
+What an adapter hands in is kept before it returns; each person's rows are worked on in order of arrival, different lanes side
+by side. A process that dies leaves rows that are owed; the next one takes them up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import structlog
+
+from adapters.base import Chat, Received, Update
+from bot.access import Decision
+from memory import inbox, leases
+from memory.database import Database, Tx
+from memory.inbox import Row
+
+log = structlog.get_logger(__name__)
+
+CONTROLS = frozenset({"stop", "clear"})  # commands that end the running turn of their lane
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A row of the inbox to be worked on. `id` is the row's, and the turn's.
+
+    `stopped` tells a running job why it is cancelled. A control command finds in `ended` how many turns it cut short and in
+    `dropped` how many waiting messages it took with it. `more` are messages collected into the same turn.
+    """
+
+    id: int
+    lane: str
+    decision: Decision
+    update: Update
+    resumed: bool = False
+    stopped: bool = False
+    ended: int = 0
+    dropped: int = 0
+    more: list[Job] = field(default_factory=list)
+
+
+class Worker(Protocol):
+    """What an engine needs from the application. Neither verb raises anything but CancelledError."""
+
+    def decide(self, update: Update) -> tuple[Decision, str]:
+        """What to do with a message, and in which lane."""
+
+    def overheard(self, tx: Tx, update: Update) -> None:
+        """Keep a group's message for the room's window."""
+
+    def migrated(self, tx: Tx, chat: Chat, new_id: str) -> None:
+        """The chat has another id now."""
+
+    async def run(self, job: Job) -> None:
+        """Work the job through to its end. On CancelledError with `job.stopped` it is brought to a good end all the same."""
+
+    async def abandon(self, job: Job) -> None:
+        """End a job that was stopped before this process began it."""
+
+
+class Engine(Protocol):
+    """Durable acceptance and ordered execution."""
+
+    async def accept(self, received: Sequence[Received]) -> None:
+        """Keep what came, once each, and see to it that it is worked on. On disk when this returns. An adapter's `Sink`."""
+
+    async def accept_later(self, update: Update, at: float) -> None:
+        """Keep an update that is to be worked on at a time (unix seconds), as if it arrived then."""
+
+    def lease(self, name: str) -> AbstractContextManager[None]:
+        """Be the only process that holds `name`; raises `leases.LeaseTaken`."""
+
+    async def recover(self, platform: str) -> int:
+        """Take up what a platform's people are still owed; how many rows. Call it once the platform's lease is held."""
+
+    async def idle(self) -> None:
+        """Return when nothing runs or waits."""
+
+    async def drain(self, seconds: float) -> None:
+        """Begin nothing more, give running turns so many seconds, then cut them off: they are owed and resumed at the next start."""
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    queue: deque[Job] = field(default_factory=deque)
+    running: Job | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class SqliteEngine:
+    """The engine of one machine: the inbox table is the truth, lanes are tasks of one event loop, leases are file locks."""
+
+    def __init__(
+        self,
+        database: Database,
+        worker: Worker,
+        tasks: asyncio.TaskGroup,
+        locks: Path,
+        on_busy: Literal["queue", "collect", "interrupt"] = "queue",
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._worker = worker
+        self._tasks = tasks
+        self._locks = locks
+        self._on_busy = on_busy
+        self._now = now
+        self._lanes: dict[str, _Lane] = {}
+        self._known: set[int] = set()
+        self._later: list[tuple[float, int, Job]] = []
+        self._later_changed = asyncio.Event()
+        self._clock: asyncio.Task[None] | None = None
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def lease(self, name: str) -> AbstractContextManager[None]:
+        return leases.lease(self._locks, name)
+
+    async def accept(self, received: Sequence[Received]) -> None:
+        # A task of its own: what is committed must also be queued, even if the adapter is cancelled in between.
+        await asyncio.shield(self._tasks.create_task(self._accept(received), name="accept"))
+
+    async def _accept(self, received: Sequence[Received]) -> None:
+        at = self._now()
+        rows = [self._row(item, at) for item in received]
+        for _, job in rows:
+            if job is not None and job.update.kind == "edit":
+                self._edit(job)
+
+        def unit(tx: Tx) -> list[int | None]:
+            ids = []
+            for row, job in rows:
+                row_id = inbox.add(tx, row)
+                ids.append(row_id)
+                if row_id is not None and job is not None:
+                    self._also(tx, row, job)
+            return ids
+
+        ids = await self._database.write(unit)
+        for row_id, (row, job) in zip(ids, rows, strict=True):
+            if row_id is not None and job is not None and row.state == "waiting":
+                job.id = row_id
+                self._enqueue(job)
+            elif row_id is not None and row.state == "quarantined":
+                log.warning("update_quarantined", platform=row.platform, row=row_id, problem=row.problem)
+
+    def _row(self, item: Received, at: float, due_at: float = 0.0) -> tuple[Row, Job | None]:
+        update = item.update
+        platform = item.source.partition(":")[0]
+        if update is None:
+            return Row(item.source, item.key, platform, "quarantined", at, body=item.raw, problem=item.problem), None
+        if update.kind != "message":
+            return Row(item.source, item.key, platform, "ignored", at), Job(0, "", "ignore", update)
+        decision, lane = self._worker.decide(update)
+        job = Job(0, lane, decision, update)
+        if decision in ("ignore", "overhear"):
+            return Row(item.source, item.key, platform, "ignored", at, user_id=update.person.id), job
+        if decision == "refuse":  # a stranger's words are not kept
+            job.update = replace(update, text="", args="", command=None)
+        row = Row(
+            item.source,
+            item.key,
+            platform,
+            "waiting",
+            at,
+            lane,
+            update.person.id,
+            update.message_id,
+            decision == "command",
+            _body(decision, job.update),
+            due_at=due_at,
+        )
+        return row, job
+
+    def _also(self, tx: Tx, row: Row, job: Job) -> None:
+        update = job.update
+        if update.kind == "migrated":
+            self._worker.migrated(tx, update.chat, update.text)
+        elif update.kind == "edit":
+            for edited in job.more:
+                tx.run("inbox_replace", id=edited.id, body=_body(edited.decision, edited.update))
+        elif job.decision in ("overhear", "turn") and update.chat.kind == "group" and not row.due_at:
+            self._worker.overheard(tx, update)
+
+    def _edit(self, job: Job) -> None:
+        """An edit of the last message of its lane, not begun yet, replaces it; any other is ignored."""
+        edit = job.update
+        _, key = self._worker.decide(replace(edit, kind="message", addressed=True, command=None))
+        lane = self._lanes.get(key)
+        last = lane.queue[-1] if lane and lane.queue else None
+        if last is None or last.resumed or last.decision != "turn" or edit.command is not None:
+            return
+        if (last.update.message_id, last.update.person.id) == (edit.message_id, edit.person.id):
+            last.update = replace(last.update, text=edit.text)
+            job.more = [last]
+
+    async def accept_later(self, update: Update, at: float) -> None:
+        """Keep an update that is to be worked on at a time (unix seconds), as if it arrived then."""
+
+    def lease(self, name: str) -> AbstractContextManager[None]:
+        """Be the only process that holds `name`; raises `leases.LeaseTaken`."""
+
+    async def recover(self, platform: str) -> int:
+        """Take up what a platform's people are still owed; how many rows. Call it once the platform's lease is held."""
+
+    async def idle(self) -> None:
+        """Return when nothing runs or waits."""
+
+    async def drain(self, seconds: float) -> None:
+        """Begin nothing more, give running turns so many seconds, then cut them off: they are owed and resumed at the next start."""
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    queue: deque[Job] = field(default_factory=deque)
+    running: Job | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class SqliteEngine:
+    """The engine of one machine: the inbox table is the truth, lanes are tasks of one event loop, leases are file locks."""
+
+    def __init__(
+        self,
+        database: Database,
+        worker: Worker,
+        tasks: asyncio.TaskGroup,
+        locks: Path,
+        on_busy: Literal["queue", "collect", "interrupt"] = "queue",
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._worker = worker
+        self._tasks = tasks
+        self._locks = locks
+        self._on_busy = on_busy
+        self._now = now
+        self._lanes: dict[str, _Lane] = {}
+        self._known: set[int] = set()
+        self._later: list[tuple[float, int, Job]] = []
+        self._later_changed = asyncio.Event()
+        self._clock: asyncio.Task[None] | None = None
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def lease(self, name: str) -> AbstractContextManager[None]:
+        return leases.lease(self._locks, name)
+
+    async def accept(self, received: Sequence[Received]) -> None:
+        # A task of its own: what is committed must also be queued, even if the adapter is cancelled in between.
+        await asyncio.shield(self._tasks.create_task(self._accept(received), name="accept"))
+
+    async def _accept(self, received: Sequence[Received]) -> None:
+        at = self._now()
+        rows = [self._row(item, at) for item in received]
+        for _, job in rows:
+            if job is not None and job.update.kind == "edit":
+                self._edit(job)
+
+        def unit(tx: Tx) -> list[int | None]:
+            ids = []
+            for row, job in rows:
+                row_id = inbox.add(tx, row)
+                ids.append(row_id)
+                if row_id is not None and job is not None:
+                    self._also(tx, row, job)
+            return ids
+
+        ids = await self._database.write(unit)
+        for row_id, (row, job) in zip(ids, rows, strict=True):
+            if row_id is not None and job is not None and row.state == "waiting":
+                job.id = row_id
+                self._enqueue(job)
+            elif row_id is not None and row.state == "quarantined":
+                log.warning("update_quarantined", platform=row.platform, row=row_id, problem=row.problem)
+
+    def _row(self, item: Received, at: float, due_at: float = 0.0) -> tuple[Row, Job | None]:
+        update = item.update
+        platform = item.source.partition(":")[0]
+        if update is None:
+            return Row(item.source, item.key, platform, "quarantined", at, body=item.raw, problem=item.problem), None
+        if update.kind != "message":
+            return Row(item.source, item.key, platform, "ignored", at), Job(0, "", "ignore", update)
+        decision, lane = self._worker.decide(update)
+        job = Job(0, lane, decision, update)
+        if decision in ("ignore", "overhear"):
+            return Row(item.source, item.key, platform, "ignored", at, user_id=update.person.id), job
+        if decision == "refuse":  # a stranger's words are not kept
+            job.update = replace(update, text="", args="", command=None)
+        row = Row(
+            item.source,
+            item.key,
+            platform,
+            "waiting",
+            at,
+            lane,
+            update.person.id,
+            update.message_id,
+            decision == "command",
+            _body(decision, job.update),
+            due_at=due_at,
+        )
+        return row, job
+
+    def _also(self, tx: Tx, row: Row, job: Job) -> None:
+        update = job.update
+        if update.kind == "migrated":
+            self._worker.migrated(tx, update.chat, update.text)
+        elif update.kind == "edit":
+            for edited in job.more:
+                tx.run("inbox_replace", id=edited.id, body=_body(edited.decision, edited.update))
+        elif job.decision in ("overhear", "turn") and update.chat.kind == "group" and not row.due_at:
+            self._worker.overheard(tx, update)
+
+    def _find(self, update: Update) -> Job | None:
+        """The waiting job of an edited message, if it is the last of its lane."""
+        _, lane = self._worker.decide(replace(update, kind="message", addressed=True, command=None))
+        waiting = self._lanes[lane].queue if lane in self._lanes else ()
+        last = waiting[-1] if waiting else None
+        if last and last.update.message_id == update.message_id and last.update.person.id == update.person.id:
+            return last
+        return None
+
+    def _edit(self, update: Update) -> None:
+        job = self._find(update)
+        if job is not None and job.decision == "turn" and not job.resumed and update.command is None:
+            job.update = replace(job.update, text=update.text)
+
+    def _persist_edit(self, tx: Tx, update: Update) -> None:
+        job = self._find(update)
+        if job is not None and job.decision == "turn":
+            body = json.dumps({"decision": job.decision, "update": job.update.to_json()}, ensure_ascii=False)
+            tx.run("inbox_replace", id=job.id, body=body)
+
+    async def accept_later(self, update: Update, at: float) -> None:
+        row, job = self._row(Received(update.source, update.key, update), self._now(), due_at=at)
+        if job is None or row.state != "waiting":
+            return
+        row_id = await self._database.write(lambda tx: inbox.add(tx, row))
+        if row_id is not None:
+            job.id = row_id
+            self._wait_for(at, job)
+
+    async def recover(self, platform: str) -> int:
+        rows = await self._database.read(lambda tx: inbox.owed(tx, platform))
+        for row in rows:
+            if row.id in self._known:
+                continue
+            job = Job(
+                row.id, row.lane, row.body["decision"], Update.from_json(row.body["update"]), resumed=row.turn_id is not None
+            )
+            if row.turn_id is not None and row.turn_id != row.id:
+                continue  # collected into an earlier row's turn, which takes it along
+            if row.due_at > self._now():
+                self._wait_for(row.due_at, job)
+            else:
+                self._enqueue(job)
+        return len(rows)
+
+    def _wait_for(self, at: float, job: Job) -> None:
+        self._known.add(job.id)
+        heapq.heappush(self._later, (at, job.id, job))
+        self._later_changed.set()
+        if self._clock is None:
+            self._clock = self._tasks.create_task(self._tick(), name="due rows")
+
+    async def _tick(self) -> None:
+        while self._later and not self._draining:
+            seconds = self._later[0][0] - self._now()
+            if seconds <= 0:
+                self._enqueue(heapq.heappop(self._later)[2])
+                continue
+            self._later_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(seconds, 60)):  # the wall clock may be set meanwhile
+                    await self._later_changed.wait()
+        self._clock = None
+
+    def _enqueue(self, job: Job) -> None:
+        """Put a job at the end of its lane. A control command ends what is before it."""
+        self._known.add(job.id)
+        update = job.update
+        control = job.decision == "command" and update.command in CONTROLS
+        # Other commands do not touch the conversation: they wait for each other, not for a slow turn.
+        key = f"{job.lane}!" if job.decision == "command" and not control else job.lane
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = _Lane()
+        if control:
+            for waiting in lane.queue:
+                if not waiting.stopped and waiting.decision == "turn":
+                    waiting.stopped = True
+                    job.dropped += 1
+            job.ended = self._stop(lane)
+        elif job.decision == "turn" and self._on_busy == "interrupt":
+            self._stop(lane)
+        lane.queue.append(job)
+        self._idle.clear()
+        if lane.task is None and not self._draining:
+            lane.task = self._tasks.create_task(self._work(key, lane), name=f"lane {key}")
+
+    def _stop(self, lane: _Lane) -> int:
+        """Cancel the running turn of a lane; how many there were."""
+        if lane.running is None or lane.running.decision != "turn" or lane.running.stopped or lane.task is None:
+            return 0
+        lane.running.stopped = True
+        lane.task.cancel()
+        return 1
+
+    async def _work(self, key: str, lane: _Lane) -> None:
+        while lane.queue and not self._draining:
+            job = lane.queue.popleft()
+            if self._on_busy == "collect" and job.decision == "turn" and not job.stopped and not job.resumed:
+                self._collect(lane, job)
+            lane.running = job
+            try:
+                await (self._worker.abandon(job) if job.stopped else self._worker.run(job))
+            finally:
+                lane.running = None
+            self._known.difference_update([job.id, *(other.id for other in job.more)])
+        lane.task = None
+        if not lane.queue:
+            del self._lanes[key]
+            if not self._lanes:
+                self._idle.set()
+
+    @staticmethod
+    def _collect(lane: _Lane, job: Job) -> None:
+        person = job.update.person.id
+        while lane.queue:
+            other = lane.queue[0]
+            if other.decision != "turn" or other.stopped or other.resumed or other.update.person.id != person:
+                return
+            job.more.append(lane.queue.popleft())
+
+    async def idle(self) -> None:
+        await self._idle.wait()
+
+    async def drain(self, seconds: float) -> None:
+        self._draining = True
+        self._later_changed.set()
+        running = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        if running:
+            _, late = await asyncio.wait(running, timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                log.info("turns_cut_off", count=len(late), note="they are resumed at the next start")
+                await asyncio.wait(late)
+
+
+def _body(decision: Decision, update: Update) -> str:
+    return json.dumps({"decision": decision, "update": update.to_json()}, ensure_ascii=False)

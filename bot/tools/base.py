@@ -1,0 +1,79 @@
+"""Tools: typed functions that a model may call, with what the runner knows injected and out of the model's reach."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from bot.events import ToolCall, Variables
+from bot.models.base import ToolSpec
+from memory.transcripts import Transcripts
+
+
+class ToolProblem(Exception):  # noqa: N818 - it is no fault: the tool tells the model, in its own words, why it did nothing
+    """Raised by a tool to tell the model something. The message is one short safe sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What the runner gives to a tool. Nothing in it comes from the model.
+
+    `idempotency_key` is the same whenever the same call of the same turn runs again after a crash. `now` gives unix seconds.
+    """
+
+    variables: Variables
+    transcripts: Transcripts
+    now: Callable[[], float]
+    idempotency_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function made callable by a model. `spec` is what the model is told."""
+
+    spec: ToolSpec
+    function: Callable[..., Any]
+    arguments: type[BaseModel]
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    async def call(self, call: ToolCall, context: ToolContext) -> str:
+        """Validate the model's arguments, run the function, return its text.
+
+        A plain function runs in a thread. Raises `ToolProblem` for arguments that do not fit, in words for the model.
+        """
+        try:
+            parsed = self.arguments.model_validate_json(call.arguments or "{}")
+        except ValidationError as exc:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors())
+            raise ToolProblem(f"The arguments do not fit: {problems}") from exc
+        values = {name: getattr(parsed, name) for name in type(parsed).model_fields}
+        if inspect.iscoroutinefunction(self.function):
+            result = await self.function(context, **values)
+        else:
+            result = await asyncio.to_thread(self.function, context, **values)
+        return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+
+
+def tool(function: Callable[..., Awaitable[object] | object]) -> Tool:
+    """Make a tool of a function whose first parameter is the `ToolContext`.
+
+    Its name, its docstring and the other parameters' annotations are what the model sees; unknown arguments are refused.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    fields: dict[str, Any] = {
+        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default) for p in parameters
+    }
+    arguments = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    schema: Mapping[str, Any] = {k: v for k, v in arguments.model_json_schema().items() if k != "title"}
+    spec = ToolSpec(function.__name__, inspect.cleandoc(function.__doc__ or ""), schema)
+    return Tool(spec, function, arguments)

@@ -1,0 +1,447 @@
+"""One update worked through to its end: a message becomes a turn of the agent, a command an answer, a stranger a refusal.
+
+Every path ends in an outcome that is on disk before anybody is told: the reply's parts, the transcript's record and the end of
+the turn are one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import structlog
+
+from adapters.base import Chat, Update
+from bot import access, context, sentences, stream as streams_
+from bot.access import Decision, Gate
+from bot.agent import Agent, Interrupted, ModelCall, Reply
+from bot.commands import COMMANDS, CommandContext
+from bot.delivery import Delivery
+from bot.engine import Job
+from bot.errors import TurnTimedOut
+from bot.events import AssistantSaid, Event, Usage, UserSaid, Variables
+from bot.stream import Stream, Streams
+from bot.tools.base import ToolContext
+from config.schema import GroupsConfig, Price
+from memory import inbox, journal
+from memory.database import Database, Fenced, Tx
+from memory.inbox import Claim
+from memory.journal import Journal
+from memory.outbox import Part
+from memory.transcripts import Place, TurnRecord
+
+log = structlog.get_logger(__name__)
+
+REFUSAL_INTERVAL = 3600.0  # seconds between two refusals of one stranger
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of the configuration a turn needs."""
+
+    gate: Gate
+    groups: GroupsConfig
+    prices: Mapping[str, Price]
+    timezone: str
+    turn_timeout: float
+    context_tokens: int
+
+
+class Turns:
+    """The engine's worker. One for all chats; what belongs to one turn is in `_Turn`."""
+
+    def __init__(
+        self,
+        database: Database,
+        agent: Agent,
+        delivery: Delivery,
+        journal_: Journal,
+        settings: Settings,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.database = database
+        self.agent = agent
+        self.delivery = delivery
+        self.journal = journal_
+        self.settings = settings
+        self.now = now
+        self.streams = Streams(database)
+        self.zones: OrderedDict[str, str] = OrderedDict()
+
+    # What the engine asks for --------------------------------------------------------------------------------------
+
+    def decide(self, update: Update) -> tuple[Decision, str]:
+        groups = self.settings.groups
+        decision = access.decide(update, self.settings.gate, groups.respond, tuple(COMMANDS))
+        shared = update.chat.kind == "group" and groups.stream == "chat" and decision != "refuse"
+        return decision, f"{update.chat.key}:{'*' if shared else update.person.id}"
+
+    def overheard(self, tx: Tx, update: Update) -> None:
+        self._room_add(tx, update.chat, update.message_id, update.person.name or update.person.id, update.text)
+
+    def migrated(self, tx: Tx, chat: Chat, new_id: str) -> None:
+        tx.run("alias_add", platform=chat.platform, old_id=chat.id, new_id=new_id)
+        prefix = f"{chat.platform}:{chat.id}:"
+        for row in tx.all("streams_of_chat", prefix=prefix):
+            tx.run("stream_rename", id=row["id"], new=f"{chat.platform}:{new_id}:{row['key'][len(prefix) :]}")
+        tx.run("room_rename", old=chat.key, new=replace(chat, id=new_id).key)
+
+    async def run(self, job: Job) -> None:
+        began = self.now()
+        try:
+            match job.decision:
+                case "turn":
+                    outcome, note = await self._turn(job)
+                case "command":
+                    outcome, note = await self._command(job)
+                case _:
+                    outcome, note = await self._refuse(job)
+        except Fenced:
+            outcome, note = "taken over", {}
+        except Exception as exc:  # noqa: BLE001 - a turn's edge: it must end with an outcome, and not end the others
+            log.error("turn_broke", turn=job.id, error=type(exc).__name__)
+            log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
+            outcome, note = await self._broken(job, exc)
+        update = job.update
+        log.info(
+            "turn",
+            turn=job.id,
+            chat=update.chat.key,
+            user=update.person.id,
+            outcome=outcome,
+            ms=round((self.now() - began) * 1000),
+            **note,
+        )
+
+    async def abandon(self, job: Job) -> None:
+        try:
+            if job.resumed:
+                await self._stopped(job, await self._begin(job))
+            else:
+                await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="stopped"))
+        except Fenced:
+            pass
+        except Exception as exc:  # noqa: BLE001 - a turn's edge
+            log.error("turn_broke", turn=job.id, error=type(exc).__name__)
+            log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
+
+    # A turn of the agent -------------------------------------------------------------------------------------------
+
+    async def _turn(self, job: Job) -> tuple[str, dict[str, Any]]:
+        problem = self._unreadable(job)
+        if problem:
+            await self._say(job, problem, "unreadable", stub=True)
+            return "unreadable", {}
+        turn = await self._begin(job)
+        said = "\n\n".join(e.text for e in turn.logged if isinstance(e, AssistantSaid) and e.text.strip())
+        self.delivery.preview(turn.part, turn.stream, said)
+        try:
+            async with asyncio.timeout(self.settings.turn_timeout) as timer:
+                reply = await self.agent.ask(
+                    None,
+                    stream=turn.stream,
+                    variables=turn.variables,
+                    make_context=self._tool_context,
+                    record=partial(self._record, turn),
+                    unrecorded=turn.calls,
+                    now=self.now,
+                )
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not job.stopped or task is None:
+                raise
+            task.uncancel()
+            return await self._stopped(job, turn), {}
+        except Interrupted as exc:
+            return await self._failed(job, turn, exc)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            cause = TurnTimedOut(f"the turn took longer than agent.turn_timeout ({self.settings.turn_timeout:g} s)")
+            return await self._failed(job, turn, Interrupted(cause, self.delivery.shown(job.id)))
+        self._completed(turn)
+        used = [call.usage for call in reply.calls]
+        return "answered", {
+            "rounds": reply.rounds,
+            "tokens_in": sum(u.input for u in used),
+            "tokens_out": sum(u.output for u in used),
+        }
+
+    def _unreadable(self, job: Job) -> str | None:
+        """The sentence for a message that no model should be paid for."""
+        update = job.update
+        if job.resumed:
+            return None
+        if not update.text.strip():
+            return sentences.UNSUPPORTED.format(content=update.unsupported) if update.unsupported else sentences.EMPTY_MESSAGE
+        most = self.settings.context_tokens // 2
+        if context.tokens(update.text) > most:
+            return sentences.TOO_LONG.format(have=len(update.text), most=most * 2)
+        return None
+
+    async def _begin(self, job: Job) -> _Turn:
+        """Claim the turn, log the message, open the reply: one transaction. Raises `Fenced` if the turn is over already."""
+        update = job.update
+        zone = await self.zone(update.person.id)
+        jobs = [job, *job.more]
+
+        def unit(tx: Tx) -> _Turn:
+            at = self.now()
+            opened = tx.one("stream_open", key=job.lane, at=at)
+            claim = inbox.claim(tx, job.id, opened["id"], [j.id for j in jobs], at)
+            if claim is None:
+                raise Fenced(f"turn {job.id} is over already")
+            resumed = claim.attempt > 1
+            stream = self.streams.cached(claim.stream_id)
+            if stream is None or resumed:
+                stream = self.streams.load(tx, claim.stream_id, opened["opened_at"])
+            logged: Sequence[Event] = stream.of_turn(claim.turn_id)
+            new: list[Event] = [] if logged else self._said(tx, jobs, claim.stream_id)
+            first = streams_.write(tx, claim.stream_id, claim.turn_id, new, at) if new else 0
+            part = self.delivery.begin(tx, job.id, update.chat, self._reply_to(update), resumed=resumed)
+            if part is None:
+                raise Fenced(f"turn {job.id} has its reply already")
+            variables = _variables(tx, update, zone, str(job.id))
+            return _Turn(claim, stream, part, variables, job, logged, new, first)
+
+        turn = await self.database.write(unit)
+        self.streams.keep(turn.stream)
+        turn.stream.claim = turn.claim
+        turn.stream.logged(turn.first, turn.claim.turn_id, turn.new)
+        return turn
+
+    def _said(self, tx: Tx, jobs: Sequence[Job], stream_id: int) -> list[Event]:
+        """The person's message as an event, with what the room said since the stream's last turn."""
+        update = jobs[0].update
+        text = "\n\n".join(j.update.text for j in jobs)
+        if update.chat.kind == "private":
+            return [UserSaid(text)]
+        speaker = update.person.name or update.person.id
+        window = self.settings.groups.window
+        room = ""
+        if window:
+            own = {j.update.message_id for j in jobs}
+            rows = tx.all("room_window", chat_key=update.chat.key, stream_id=stream_id, count=window + len(own))
+            lines = [f"[{r['speaker']}] {r['text']}" for r in reversed(rows) if r["message_id"] not in own]
+            room = "\n".join(lines[-window:])
+            tx.run("room_see", chat_key=update.chat.key, stream_id=stream_id)
+        return [UserSaid(text, speaker, room)]
+
+    async def _tool_context(self, variables: Variables, key: str) -> ToolContext:
+        await self.journal.flush()  # a turn that has ended is in its file before anybody reads there
+        return ToolContext(variables, self.journal.transcripts, self.now, key)
+
+    def _record(self, turn: _Turn, tx: Tx, calls: Sequence[ModelCall], reply: Reply | None) -> None:
+        """Runs in the transactions of the agent: usage always, and with the reply all that ends the turn."""
+        self._usage(tx, turn, calls)
+        if reply is not None:
+            self._complete(tx, turn, reply.text, "answered")
+
+    def _usage(self, tx: Tx, turn: _Turn, calls: Sequence[ModelCall]) -> None:
+        for call in calls:
+            price = self.settings.prices.get(call.model) or Price()
+            tx.run(
+                "usage_add",
+                at=self.now(),
+                turn_id=turn.claim.turn_id,
+                user_id=turn.variables.user_id,
+                chat_key=turn.variables.chat_key,
+                model=call.model,
+                input=call.usage.input,
+                cached=call.usage.cached,
+                output=call.usage.output,
+                usd=cost(price, call.usage),
+            )
+
+    def _complete(self, tx: Tx, turn: _Turn, text: str, outcome: str) -> None:
+        update = turn.job.update
+        turn.parts = self.delivery.complete(tx, turn.claim.turn_id, update.chat, self._reply_to(update), text)
+        asked = next(e for e in [*turn.logged, *turn.new] if isinstance(e, UserSaid))
+        messages = (("user", asked.text), ("assistant", text))
+        place = None
+        if update.chat.kind == "group":
+            chat = update.chat
+            place = Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
+            self._room_add(tx, chat, f"reply:{turn.claim.turn_id}", self.agent.name, text)
+        said_at = update.at or self.now()
+        entry = TurnRecord(update.person.id, said_at, turn.variables.timezone, place, messages)
+        journal.record(tx, turn.claim.turn_id, turn.claim.stream_id, entry)
+        inbox.close(tx, turn.claim, outcome, self.now())
+
+    def _completed(self, turn: _Turn) -> None:
+        self.delivery.submit(turn.parts)
+        self.journal.notify()
+
+    async def _failed(self, job: Job, turn: _Turn, exc: Interrupted) -> tuple[str, dict[str, Any]]:
+        """Something went wrong: what was shown stays, and one human sentence says so."""
+        cause = exc.cause
+        if isinstance(cause, Fenced):
+            await self.delivery.abandon(job.id)
+            self.streams.forget(turn.stream.id)
+            return "taken over", {}
+        reference = f"t{job.id}"
+        sentence = sentences.failure(cause, reference)
+        text = f"{exc.text}\n\n{sentences.BROKEN_OFF}\n\n{sentence}" if exc.text.strip() else sentence
+        name = sentences.kind(cause)
+        log.error("turn_failed", turn=job.id, ref=reference, error=name, problem=getattr(cause, "problem", ""))
+        log.debug("turn_failed_in_full", turn=job.id, exc_info=cause)
+        return await self._cut_short(turn, text, f"failed:{name}"), {}
+
+    async def _stopped(self, job: Job, turn: _Turn) -> str:
+        """The person stopped it: what was shown stays and is marked."""
+        shown = self.delivery.shown(job.id)
+        text = f"{shown}\n\n{sentences.STOPPED_MARK}" if shown.strip() else sentences.STOPPED_MARK
+        return await self._cut_short(turn, text, "stopped")
+
+    async def _cut_short(self, turn: _Turn, text: str, outcome: str) -> str:
+        said = AssistantSaid(text, stopped=True)
+
+        def unit(tx: Tx) -> None:
+            inbox.guard(tx, turn.claim)
+            streams_.write(tx, turn.claim.stream_id, turn.claim.turn_id, [said], self.now())
+            self._usage(tx, turn, turn.calls)
+            self._complete(tx, turn, text, outcome)
+
+        try:
+            await self.database.write(unit)
+        except Fenced:
+            # Stopped in the very moment in which the reply was committed: then it stands, and is delivered.
+            if not turn.parts:
+                await self.delivery.abandon(turn.claim.turn_id)
+                raise
+            outcome = "answered"
+        finally:
+            self.streams.forget(turn.stream.id)  # what was cancelled may have reached the disk and not this copy
+        self._completed(turn)
+        return outcome
+
+    # Commands, refusals, and what breaks ---------------------------------------------------------------------------
+
+    async def _command(self, job: Job) -> tuple[str, dict[str, Any]]:
+        name = job.update.command or ""
+        command = COMMANDS.get(name)
+        if command is None:
+            await self._say(job, sentences.UNKNOWN_COMMAND.format(command=name), "command:unknown")
+            return "command:unknown", {}
+        await self.journal.flush()
+        answer = await command.handler(CommandContext(self, job))
+        await self._say(job, answer.text, f"command:{name}", answer.also)
+        return f"command:{name}", {}
+
+    async def _refuse(self, job: Job) -> tuple[str, dict[str, Any]]:
+        person, at = job.update.person, self.now()
+        row = await self.database.read(lambda tx: tx.one("person_get", user_id=person.id))
+        if row is not None and row["refused_at"] > at - REFUSAL_INTERVAL and not job.resumed:
+            await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="refused before"))
+            return "refused silently", {}
+
+        def mark(tx: Tx) -> None:
+            tx.run("person_refused", user_id=person.id, at=at)
+
+        await self._say(job, sentences.REFUSED.format(user_id=person.id), "refused", mark)
+        return "refused", {}
+
+    async def _say(
+        self, job: Job, text: str, outcome: str, also: Callable[[Tx], object] | None = None, *, stub: bool = False
+    ) -> None:
+        """Answer outside every stream: one transaction, then delivery."""
+        update = job.update
+
+        def unit(tx: Tx) -> list[Part]:
+            at = self.now()
+            claim = inbox.claim(tx, job.id, 0, [job.id, *(j.id for j in job.more)], at)
+            if claim is None:
+                return []
+            if also is not None:
+                also(tx)
+            parts = self.delivery.complete(tx, job.id, update.chat, self._reply_to(update), text, stub=stub)
+            inbox.close(tx, claim, outcome, at)
+            return parts
+
+        self.delivery.submit(await self.database.write(unit))
+
+    async def _broken(self, job: Job, exc: Exception) -> tuple[str, dict[str, Any]]:
+        """A fault of our own: the person still gets a sentence, if the database lets us."""
+        try:
+            await self.delivery.abandon(job.id)
+            await self._say(job, sentences.failure(exc, f"t{job.id}"), f"failed:{type(exc).__name__}", stub=True)
+        except Exception as again:  # noqa: BLE001 - the row stays owed and is taken up at the next start
+            log.error("turn_without_outcome", turn=job.id, error=type(again).__name__)
+        return f"failed:{type(exc).__name__}", {}
+
+    # Small things --------------------------------------------------------------------------------------------------
+
+    def _reply_to(self, update: Update) -> str:
+        return update.message_id if update.chat.kind == "group" else ""
+
+    def _room_add(self, tx: Tx, chat: Chat, message_id: str, speaker: str, text: str) -> None:
+        keep = self.settings.groups.window
+        if keep:
+            tx.run("room_add", chat_key=chat.key, message_id=message_id, speaker=speaker, text=text, at=self.now())
+            tx.run("room_trim", chat_key=chat.key, keep=keep)
+
+    async def variables(self, update: Update, zone: str) -> Variables:
+        """Who asks and where, for what is done outside a turn of the agent."""
+        return await self.database.read(lambda tx: _variables(tx, update, zone, ""))
+
+    async def zone(self, user_id: str) -> str:
+        """A person's time zone: their own, or the configured one."""
+        zone = self.zones.get(user_id)
+        if zone is None:
+            row = await self.database.read(lambda tx: tx.one("person_get", user_id=user_id))
+            zone = (row and row["timezone"]) or self.settings.timezone
+            self.zones[user_id] = zone
+            if len(self.zones) > 10_000:
+                self.zones.popitem(last=False)
+        return zone
+
+
+def _variables(tx: Tx, update: Update, zone: str, turn_id: str) -> Variables:
+    person, chat = update.person, update.chat
+    aliases: tuple[str, ...] = ()
+    if chat.kind == "group":  # a migrated group's older messages stand under its older ids
+        aliases = tuple(r["old_id"] for r in tx.all("aliases_of", platform=chat.platform, new_id=chat.id))
+    # Providers want a stable id per person for abuse reports; they need not learn who it is.
+    pseudonym = hashlib.sha256(f"boswell:{person.id}".encode()).hexdigest()[:32]
+    return Variables(
+        user_id=person.id,
+        chat_key=chat.key,
+        chat_id=chat.id,
+        platform=chat.platform,
+        private=chat.kind == "private",
+        timezone=zone,
+        name=person.name,
+        language=person.language,
+        turn_id=turn_id,
+        extra={"pseudonym": pseudonym, "chat_aliases": aliases},
+    )
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What one attempt at one turn holds."""
+
+    claim: Claim
+    stream: Stream
+    part: Part
+    variables: Variables
+    job: Job
+    logged: Sequence[Event]
+    new: Sequence[Event]
+    first: int
+    calls: list[ModelCall] = field(default_factory=list)  # made and not yet recorded
+    parts: list[Part] = field(default_factory=list)  # set by the transaction that completes the turn
+
+
+def cost(price: Price, usage: Usage) -> float:
+    """USD of a call."""
+    cached = price.input if price.cached_input is None else price.cached_input
+    fresh = usage.input - usage.cached
+    return (fresh * price.input + usage.cached * cached + usage.output * price.output) / 1_000_000
+

@@ -1,0 +1,234 @@
+"""The only opener of the database: one SQLite file in WAL mode, one connection, writes committed in groups.
+
+Turns of many chats write at the same time. Each hands a unit of work (a plain function of a `Tx`) to `Database.write`; all
+units that wait are run in one transaction and share one fsync. A unit that raises is rolled back alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from memory.sql import migrations, queries
+
+# MemoryFault                the database can not be used as it is
+# ├── DatabaseTooNew         written by a later version
+# ├── DatabaseUnusable       not a database, no permission, disk full at start
+# └── Fenced                 another attempt owns the turn: nothing was written
+
+T = TypeVar("T")
+
+
+class MemoryFault(Exception):
+    """Base of what this package raises on purpose."""
+
+
+class DatabaseTooNew(MemoryFault):
+    """The file was written by a later version. Upgrade Boswell, or restore the backup made before the migration."""
+
+
+class DatabaseUnusable(MemoryFault):
+    """The file can not be opened. The message says why and what to do."""
+
+
+class Fenced(MemoryFault):
+    """The turn belongs to a later attempt (or is over): the whole unit was rolled back."""
+
+
+class Tx:
+    """A transaction in progress, or a read. Only inside the function that was given it."""
+
+    __slots__ = ("_connection", "_queries")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._queries = queries()
+
+    def run(self, name: str, **values: Any) -> sqlite3.Cursor:
+        """Run the query of that name from queries.sql."""
+        return self._connection.execute(self._queries[name], values)
+
+    def one(self, name: str, **values: Any) -> Any:
+        """The first row, or None."""
+        return self.run(name, **values).fetchone()
+
+    def all(self, name: str, **values: Any) -> list[Any]:
+        """Every row."""
+        return self.run(name, **values).fetchall()
+
+
+class _Connection(aiosqlite.Connection):
+    """aiosqlite's connection and thread, with one hop for a whole function instead of one for each statement."""
+
+    async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        result: T = await self._execute(function, self._conn)
+        return result
+
+
+_Unit = tuple[Callable[[Tx], Any], "asyncio.Future[Any]"]
+
+
+class Database:
+    """Open with `open_database`. Safe to use from many tasks of one event loop."""
+
+    def __init__(self, connection: _Connection, path: Path) -> None:
+        self.path = path
+        self._connection = connection
+        self._waiting: list[_Unit] = []
+        self._wake = asyncio.Event()
+
+    async def write(self, unit: Callable[[Tx], T]) -> T:
+        """Run `unit` in a transaction; return its result once that is committed and on disk.
+
+        Units run in the order of the calls. If the caller is cancelled the unit is still carried out. An exception of the unit
+        undoes its writes alone and is raised here.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((unit, future))
+        self._wake.set()
+        return await future
+
+    async def read(self, unit: Callable[[Tx], T]) -> T:
+        """Run `unit` outside a transaction, after the writes before it; it must not write."""
+        return await self._connection.call(lambda connection: unit(Tx(connection)))
+
+    async def _commit_groups(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            units, self._waiting = self._waiting, []
+            try:
+                results = await self._connection.call(lambda connection: _commit(connection, units))  # noqa: B023 - awaited at once
+            except Exception as exc:  # noqa: BLE001 - BEGIN or COMMIT failed (disk full, locked): no unit took effect, each hears
+                results = [exc] * len(units)
+            for (_, future), result in zip(units, results, strict=True):
+                if future.done():
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            self._wake.set()
+            await asyncio.sleep(0)
+        await self._connection.call(lambda _: None)  # behind the last group in the thread's queue
+        await asyncio.sleep(0)
+
+
+def _commit(connection: sqlite3.Connection, units: list[_Unit]) -> list[Any]:
+    tx = Tx(connection)
+    results: list[Any] = []
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for unit, _ in units:
+            connection.execute("SAVEPOINT unit")
+            try:
+                results.append(unit(tx))
+            except Exception as exc:  # noqa: BLE001 - handed to the unit's caller
+                connection.execute("ROLLBACK TO unit")
+                results.append(exc)
+            connection.execute("RELEASE unit")
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+    return results
+
+
+@contextlib.asynccontextmanager
+async def open_database(path: Path) -> AsyncIterator[Database]:
+    """Open (and create, and migrate) the database at `path`; what was written is on disk when the block is left.
+
+    Before a migration of an existing file a backup is made beside it: `boswell.db.v1.bak`. Several processes of one machine may
+    have it open. Raises `DatabaseTooNew`, `DatabaseUnusable`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        connection = await _Connection(lambda: _open(path), 64)
+    except (sqlite3.DatabaseError, OSError) as exc:
+        raise DatabaseUnusable(
+            f"the database {str(path)!r} can not be opened ({exc}); check the folder's permissions and the free space"
+        ) from exc
+    database = Database(connection, path)
+    writer = asyncio.create_task(database._commit_groups(), name="database writer")  # noqa: SLF001 - its own module
+    try:
+        yield database
+    finally:
+        try:
+            await asyncio.shield(database._drain())  # noqa: SLF001 - its own module
+        finally:
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+            await connection.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10, cached_statements=256)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: an update confirmed to a platform must survive a power cut, not only a kill. Groups share the fsync.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # erased words must not stay in free pages
+        _migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    scripts = migrations()
+
+    def version() -> int:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    have = version()
+    if have > len(scripts):
+        raise DatabaseTooNew(
+            f"the database {str(path)!r} has version {have}, this Boswell knows up to {len(scripts)}; "
+            f"upgrade Boswell, or put back the backup that the upgrade made beside it"
+        )
+    if have == len(scripts):
+        return
+    if have:
+        backup = path.with_name(f"{path.name}.v{have}.{time.strftime('%Y%m%d%H%M%S', time.gmtime())}.bak")
+        with contextlib.closing(sqlite3.connect(backup)) as copy:
+            connection.backup(copy)
+        backup.chmod(0o600)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have migrated while this one waited for the lock.
+        for number, script in scripts[version() :]:
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> list[str]:
+    """The script's statements; `executescript` would commit in between."""
+    statements, rest = [], ""
+    for line in script.splitlines(keepends=True):
+        rest += line
+        if sqlite3.complete_statement(rest):
+            statements.append(rest)
+            rest = ""
+    return statements

@@ -1,0 +1,125 @@
+"""From complete turns to transcript files: each turn is written once, whatever happens in between.
+
+A turn's record is put into the database by the transaction that completes the turn; the writer brings it into its file and
+marks it. Killed between the two, the next start finds the record and what the file looked like, and `Transcripts.write` sees
+whether it stands there already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from memory.database import Database, Tx
+from memory.transcripts import Known, Place, Transcripts, TurnRecord
+
+log = structlog.get_logger(__name__)
+
+RETRY = 5.0  # seconds until a file that could not be written is tried again
+
+
+def record(tx: Tx, turn_id: int, stream_id: int, turn: TurnRecord) -> None:
+    """Owe a turn to its transcript, in the transaction that completes the turn."""
+    tx.run(
+        "pending_add",
+        turn_id=turn_id,
+        user_id=turn.user_id,
+        stream_id=stream_id,
+        record=json.dumps(asdict(turn), ensure_ascii=False),
+    )
+
+
+class Journal:
+    """The one writer of the transcripts of all people whose ids begin with one of `prefixes`."""
+
+    def __init__(self, database: Database, transcripts: Transcripts, prefixes: tuple[str, ...]) -> None:
+        self.transcripts = transcripts
+        self._database = database
+        self._prefixes = prefixes
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._failed = False
+
+    def notify(self) -> None:
+        """A record was committed."""
+        self._idle.clear()
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Return when every record committed before the call stands in its file, or could not be written for now."""
+        if not self._failed:
+            await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write what is owed, first of all what an earlier process left. Runs until cancelled; what is owed then stays owed."""
+        self._idle.clear()
+        self._wake.set()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY if self._failed else None):
+                    await self._wake.wait()
+            self._wake.clear()
+            self._failed = not await self._write_owed()
+            if not self._wake.is_set():
+                self._idle.set()
+
+    async def _write_owed(self) -> bool:
+        """Whether all that is owed could be written. One person's unwritable folder is in nobody else's way."""
+        rows = await self._database.read(lambda tx: [r for p in self._prefixes for r in tx.all("pending_all", prefix=p)])
+        people: dict[str, list[Any]] = {}
+        for row in rows:
+            people.setdefault(row["user_id"], []).append(row)
+
+        async def write(user_id: str, owed: list[Any]) -> bool:
+            try:
+                # In the database's thread and transaction: only a kill can part the file and its mark.
+                await self._database.write(lambda tx: [self._write(tx, row) for row in owed])
+            except (OSError, ValueError, sqlite3.Error) as exc:
+                log.error(
+                    "transcript_not_written", user=user_id, error=type(exc).__name__, problem=str(exc), retry_in=RETRY
+                )
+                return False
+            return True
+
+        return all(await asyncio.gather(*(write(user_id, owed) for user_id, owed in people.items())))
+
+    def _write(self, tx: Tx, row: Any) -> None:
+        turn_id, stream_id, turn = row["turn_id"], row["stream_id"], _turn(row["record"])
+        date = self.transcripts.date_of(turn).isoformat()
+        file = tx.one("file_get", user_id=turn.user_id, date=date)
+        section = tx.one("section_get", user_id=turn.user_id, date=date, stream_id=stream_id)
+        known = Known(
+            size=file and file["size"],
+            heading=section and section["heading"],
+            turns=section["turns"] if section else 0,
+            taken=frozenset(r["heading"] for r in tx.all("section_headings", user_id=turn.user_id, date=date)),
+        )
+        written = self.transcripts.write(turn, known)
+        tx.run("file_set", user_id=turn.user_id, date=date, size=written.size)
+        tx.run(
+            "section_set",
+            user_id=turn.user_id,
+            date=date,
+            stream_id=stream_id,
+            heading=written.heading,
+            turns=known.turns + 1,
+        )
+        tx.run("pending_done", turn_id=turn_id)
+
+
+def _turn(text: str) -> TurnRecord:
+    data = json.loads(text)
+    place = data["place"]
+    return TurnRecord(
+        data["user_id"],
+        data["at"],
+        data["timezone"],
+        Place(**place) if place else None,
+        tuple((role, words) for role, words in data["messages"]),
+    )

@@ -1,0 +1,49 @@
+"""Named leases between the processes of one machine: whoever holds one is alone, and death lets go of it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class LeaseTaken(Exception):
+    """Another process holds the lease; `holder` is its process id, 0 if unknown."""
+
+    def __init__(self, name: str, holder: int) -> None:
+        super().__init__(f"{name!r} is held by another Boswell process{f' (pid {holder})' if holder else ''}; stop it first")
+        self.holder = holder
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / (re.sub(r"[^A-Za-z0-9_.%-]", "_", name) + ".lock")
+
+
+@contextlib.contextmanager
+def lease(folder: Path, name: str) -> Iterator[None]:
+    """Hold `name` for the block. Raises `LeaseTaken`. The lock is the kernel's: a killed holder holds nothing."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(_path(folder, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            written = os.read(descriptor, 20).strip()
+            raise LeaseTaken(name, int(written) if written.isdigit() else 0) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def held(folder: Path, name: str) -> bool:
+    """Whether some process holds `name` now."""
+    try:
+        with lease(folder, name):
+            return False
+    except LeaseTaken:
+        return True

@@ -1,0 +1,78 @@
+"""The durable edge where replies go out: a row per message, its state committed before every call to a platform."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from memory.database import Tx
+
+
+@dataclass(slots=True)
+class Part:
+    """One message of a reply. `stub` parts begin as a placeholder; `ambiguous` tells that it may stand under an unknown id."""
+
+    id: int
+    turn_id: int
+    part: int
+    chat: Mapping[str, Any]
+    reply_to: str
+    stub: bool
+    text: str | None
+    message_id: str
+    ambiguous: bool = False
+
+    @property
+    def key(self) -> str:
+        """The same whenever this message is tried again, and for no other message."""
+        return f"{self.turn_id}.{self.part}"
+
+
+def put(
+    tx: Tx, turn_id: int, part: int, chat: Mapping[str, Any], reply_to: str, stub: bool, text: str | None, at: float
+) -> Part | None:
+    """Open a part (`text` None), or complete it; None if it was completed before.
+
+    From here on the part counts as one that may have been posted: the call follows without another commit.
+    """
+    row = tx.one(
+        "outbox_add",
+        turn_id=turn_id,
+        part=part,
+        platform=chat["platform"],
+        chat=json.dumps(chat, ensure_ascii=False),
+        reply_to=reply_to,
+        stub=int(stub),
+        text=text,
+        state="open" if text is None else "ready",
+        at=at,
+    )
+    if row is None:
+        return None
+    return Part(row["id"], turn_id, part, chat, reply_to, stub, text, row["message_id"])
+
+
+def parts(tx: Tx, turn_id: int) -> list[Part]:
+    """The parts of a turn that were begun, in order."""
+    return [_part(row) for row in tx.all("outbox_of_turn", turn_id=turn_id)]
+
+
+def owed(tx: Tx, platform: str) -> list[Part]:
+    """Complete parts that are not delivered yet, oldest first."""
+    return [_part(row) for row in tx.all("outbox_owed", platform=platform)]
+
+
+def _part(row: Any) -> Part:
+    return Part(
+        row["id"],
+        row["turn_id"],
+        row["part"],
+        json.loads(row["chat"]),
+        row["reply_to"],
+        bool(row["stub"]),
+        row["text"],
+        row["message_id"],
+        ambiguous=not row["message_id"],
+    )
