@@ -1,23 +1,28 @@
-"""What an operator may write in `boswell.yaml`, as frozen types. Only keys that work stand here; unknown keys are errors.
+"""What an operator may write in `boswell.yaml`, as frozen types.
 
-Every field has a description: it is what `boswell schema` gives to editors and what the errors quote.
+Only keys that work stand here; unknown keys are errors. The string below a field is its description, which
+`boswell schema` gives to editors: `config.json_schema` reads it from this source, because pydantic would read it
+at every start. `examples` is what an error about a missing key tells the operator to write.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Text = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
     """Base of every section: frozen, and strict about names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AgentConfig(Section):
-    name: str = "Boswell"
+    name: Text = "Boswell"
     """What the assistant calls itself."""
     prompt: str = "You are Boswell, a concise assistant."
     """The system prompt. Write this or prompt_file."""
@@ -48,7 +53,10 @@ class ModelConfig(Section):
     model: str = ""
     """The provider's name of the model; for azure the deployment."""
     api_key: SecretStr | None = None
-    """The provider's key: ${NAME} or file:PATH, never the key itself in a file that others read."""
+    """The provider's key: ${NAME} or file:PATH, never the key itself in a file that others read.
+
+    A server of your own (openai with base_url) may go without.
+    """
     base_url: str | None = None
     """Another server that speaks the same API; for azure the resource's endpoint."""
     api_version: str | None = None
@@ -69,7 +77,7 @@ class ConsoleConfig(Section):
 
 
 class TelegramConfig(Section):
-    token: SecretStr
+    token: Annotated[SecretStr, Field(examples=["${TELEGRAM_BOT_TOKEN}"])]
     """The bot's token from @BotFather."""
     base_url: str = "https://api.telegram.org"
     """Another Bot API server."""
@@ -80,7 +88,7 @@ class TelegramConfig(Section):
     webhook_secret: SecretStr | None = None
     """webhook only: a secret that Telegram repeats in a header (1-256 of A-Z a-z 0-9 _ -)."""
     messages_per_second: Annotated[float, Field(gt=0)] = 30
-    """New messages a second over all chats. Telegram allows 30 unless you pay for more or run your own server."""
+    """New messages a second over all chats. Telegram allows 30, unless you pay for more."""
 
 
 class AdaptersConfig(Section):
@@ -114,14 +122,14 @@ class StreamsConfig(Section):
 
 
 class MemoryConfig(Section):
-    dir: str = "data/memory"
-    """Where the transcripts are, relative to the working directory."""
+    dir: Text | None = None
+    """Where the transcripts are, relative to the working directory; left out, `memory` in data_dir."""
     timezone: str = "UTC"
     """IANA zone of file dates; a person may set their own."""
 
 
 class ServerConfig(Section):
-    host: str = "127.0.0.1"
+    host: Text = "127.0.0.1"
     """Address to listen on; opened only where something needs it."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; 0 takes a free one."""
@@ -149,9 +157,19 @@ class Config(Section):
     """How conversations are kept."""
     memory: MemoryConfig = MemoryConfig()
     """The transcripts."""
-    data_dir: str = "data"
+    data_dir: Text = "data"
     """The database and everything else that lasts, relative to the working directory."""
     server: ServerConfig = ServerConfig()
     """The HTTP server."""
     log: LogConfig = LogConfig()
     """Logging."""
+
+    @property
+    def data_path(self) -> Path:
+        """Where the database and everything else that lasts is."""
+        return Path(self.data_dir)
+
+    @property
+    def memory_path(self) -> Path:
+        """Where the transcripts are. They move with `data_dir` unless `memory.dir` says otherwise."""
+        return self.data_path / "memory" if self.memory.dir is None else Path(self.memory.dir)

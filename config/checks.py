@@ -1,0 +1,220 @@
+"""What types can not say: values that only make sense together, names that must exist, shapes of ids.
+
+The checks read the document and not the finished `Config`, so that all mistakes are told at once. They pass over
+whatever is missing or of a wrong type: that is reported elsewhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from config.document import Document, Value
+from config.keys import listed
+from config.problems import Key, nearest, printable, shown
+from config.schema import AdaptersConfig, TelegramConfig
+
+_TELEGRAM_TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]{35,}", re.ASCII)
+_TELEGRAM_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
+_TELEGRAM_PORTS = (443, 80, 88, 8443)  # Bot API, setWebhook
+_KEY_VARIABLES = {
+    "openai": "OPENAI_API_KEY",
+    "azure": "AZURE_OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+}
+
+
+def check(document: Document) -> None:
+    """Report whatever is wrong beyond names and types."""
+    values = document.values
+    _models(document, _section(values, "models"), _section(values, "agent"))
+    _telegram(document, _section(_section(values, "adapters"), "telegram"))
+    _allow(document, _section(values, "access").get("allow"))
+    _zone(document, _section(values, "memory").get("timezone"))
+    if "prompt" in (agent := _section(values, "agent")) and "prompt_file" in agent:
+        document.report(
+            ("agent", "prompt_file"), "the prompt is given twice, here and as `prompt`", "keep one of the two"
+        )
+
+
+def _section(values: Mapping[str, Value], key: str) -> dict[str, Value]:
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _models(document: Document, models: dict[str, Value], agent: dict[str, Value]) -> None:
+    if not models:  # of a wrong type
+        return
+    wanted = agent.get("model", "main")
+    if isinstance(wanted, str) and wanted not in models:
+        _no_such_model(document, ("agent", "model"), wanted, models)
+    for model_name in models:
+        _model(document, ("models", model_name), _section(models, model_name))
+    following = {one: _section(models, one).get("fallback") for one in models}
+    for one, fallback in following.items():
+        if isinstance(fallback, str) and fallback not in models:
+            _no_such_model(document, ("models", one, "fallback"), fallback, models)
+    _loops(document, {one: target for one, target in following.items() if isinstance(target, str)})
+
+
+def _no_such_model(document: Document, key: Key, wanted: str, models: Mapping[str, Value]) -> None:
+    left_out = "" if key in document.lines else "it is left out, and "
+    if ("models",) not in document.lines:
+        hint = "there is no `models:`; write that, or remove this line"
+    elif meant := nearest(wanted, models):
+        hint = f"did you mean {shown(meant)}?"
+    else:
+        hint = f"write one of those under `models:`, {listed([printable(one) for one in models])}"
+    document.report(key, f"{left_out}no model is named {shown(wanted)}", hint)
+
+
+def _loops(document: Document, following: Mapping[str, str]) -> None:
+    """Tell each circle of fallbacks once, at its first member."""
+    told: set[str] = set()
+    for start in following:
+        path = [start]
+        while (after := following.get(path[-1])) is not None and after not in path:
+            path.append(after)
+        if after == start and start not in told:
+            told.update(path)
+            circle = " → ".join(printable(one) for one in [*path, start])
+            document.report(
+                ("models", start, "fallback"), f"the fallbacks go in a circle: {circle}", "remove one of them"
+            )
+
+
+def _model(document: Document, key: Key, model: dict[str, Value]) -> None:
+    provider = model.get("provider")
+    if not isinstance(provider, str) or provider not in _KEY_VARIABLES:
+        return
+    if not model.get("model"):
+        hint = (
+            "write `model:` with the deployment's name"
+            if provider == "azure"
+            else "write `model:` with the provider's name of it"
+        )
+        document.report((*key, "model"), f"provider {provider} needs a model", hint)
+    own_server = provider == "openai" and "base_url" in model
+    if "api_key" not in model and not own_server:
+        hint = f"write `api_key: ${{{_KEY_VARIABLES[provider]}}}`"
+        document.report((*key, "api_key"), f"provider {provider} needs a key", hint)
+    if provider == "azure" and "base_url" not in model:
+        hint = "write `base_url: https://YOUR-RESOURCE.openai.azure.com`"
+        document.report((*key, "base_url"), "provider azure needs the resource's endpoint", hint)
+    if provider == "azure" and not model.get("api_version"):
+        document.report(
+            (*key, "api_version"),
+            "provider azure needs an API version",
+            "write `api_version: 2024-10-21`, or a later one",
+        )
+    _address(document, (*key, "base_url"), model.get("base_url"))
+
+
+def _telegram(document: Document, telegram: dict[str, Value]) -> None:
+    token, base_url = telegram.get("token"), telegram.get("base_url")
+    at_telegram = base_url is None or base_url == TelegramConfig.model_fields["base_url"].default
+    # Another server may issue tokens of its own, so only Telegram's are held to Telegram's shape.
+    if isinstance(token, str) and at_telegram and not _TELEGRAM_TOKEN.fullmatch(token):
+        what = "this is no bot token: one is digits, a colon and at least 35 letters, digits, _ or -"
+        document.report(("adapters", "telegram", "token"), what, "copy it whole from @BotFather")
+    _address(document, ("adapters", "telegram", "base_url"), base_url)
+    if telegram.get("mode") != "webhook":
+        return
+    for key, hint in (
+        ("webhook_url", "write the public address that leads to this server, `webhook_url: https://…`"),
+        (
+            "webhook_secret",
+            "write `webhook_secret: ${TELEGRAM_WEBHOOK_SECRET}` and set that to a long random word",
+        ),
+    ):
+        if key not in telegram:
+            document.report(("adapters", "telegram", key), f"mode webhook needs {key}", hint)
+    secret = telegram.get("webhook_secret")
+    if isinstance(secret, str) and not _TELEGRAM_SECRET.fullmatch(secret):
+        what = "Telegram takes 1 to 256 letters, digits, _ and - here"
+        document.report(("adapters", "telegram", "webhook_secret"), what, "choose another secret")
+    url_key: Key = ("adapters", "telegram", "webhook_url")
+    url = _address(document, url_key, telegram.get("webhook_url"))
+    if url is None or _is_loopback(url.hostname or ""):
+        return
+    if url.scheme != "https":
+        document.report(url_key, "Telegram calls https addresses only", "write https://…")
+    elif at_telegram and (url.port or 443) not in _TELEGRAM_PORTS:
+        ports = ", ".join(map(str, _TELEGRAM_PORTS))
+        document.report(url_key, f"Telegram does not call port {url.port}", f"use one of {ports}")
+
+
+def _address(document: Document, key: Key, value: Value) -> SplitResult | None:
+    """The parsed address; None if there is none or it is no http address, which is then reported."""
+    if not isinstance(value, str):
+        return None
+    try:
+        url = urlsplit(value)
+        if url.scheme in ("http", "https") and url.hostname and url.port != 0 and not re.search(r"\s", value):
+            return url
+    except ValueError:  # a port that is none, a bracket left open
+        pass
+    document.report(key, "this is no web address", "write it whole, with https:// or http:// and a host")
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _allow(document: Document, allow: Value) -> None:
+    for index, entry in enumerate(allow if isinstance(allow, list) else ()):
+        if isinstance(entry, str) and (complaint := _entry(entry)):
+            document.report(("access", "allow", index), *complaint)
+
+
+def _entry(entry: str) -> tuple[str, str] | None:
+    """What is wrong with an entry of access.allow, and what to write; None if nothing is."""
+    platforms = list(AdaptersConfig.model_fields)
+    platform, hyphen, native = entry.partition("-")
+    if entry == "*":
+        return "'*' alone names no platform", "write `policy: open` under `access:` to let everyone in"
+    if entry.removeprefix("-").isdecimal():
+        return f"{shown(entry)} does not say on which platform", f"write telegram-{entry.removeprefix('-')}"
+    if entry.startswith("@"):
+        return "a name that begins with @ can change hands", "write the numeric id, such as telegram-1001"
+    if not hyphen or not native or platform not in platforms:
+        meant = nearest(platform, platforms) if native else None
+        hint = (
+            f"write {meant}-{native}"
+            if meant and shown(native) != "the value"
+            else "write <platform>-<id>, such as telegram-1001"
+        )
+        return f"{shown(entry)} is no user id", hint
+    if "*" in native[:-1]:
+        return f"{shown(entry)} has a * before its end", "put one * at the end, or none"
+    if platform == "telegram" and not re.fullmatch(r"\d+\*?|\*", native, re.ASCII):
+        return f"{shown(entry)} is no user id", "Telegram's are numbers, such as telegram-1001"
+    return None
+
+
+def _zone(document: Document, zone: Value) -> None:
+    if not isinstance(zone, str) or zone == "UTC":
+        return
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones  # UTC needs no import
+
+    try:
+        ZoneInfo(zone)
+    except (
+        ZoneInfoNotFoundError,
+        ValueError,
+        OSError,
+    ):  # OSError: the name of a directory of zones, or one too long
+        places = {
+            one.rpartition("/")[2]: one
+            for one in available_timezones()
+            if "/" in one and not one.startswith("Etc/")
+        }
+        named = nearest(zone, places.values()) or places.get(nearest(zone, places) or "")
+        hint = f"did you mean '{named}'?" if named else "write a name such as Europe/Berlin, or UTC"
+        document.report(("memory", "timezone"), f"there is no time zone {shown(zone)}", hint)

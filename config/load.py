@@ -1,0 +1,109 @@
+"""From `boswell.yaml` and the environment to a checked `Config`, or to every mistake in it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from config.checks import check
+from config.document import Document, Value, parse
+from config.explain import explain
+from config.problems import ConfigError, Problem, shown
+from config.references import Unreadable, read_text, resolve
+from config.schema import Config
+
+DEFAULT_PATH = Path("boswell.yaml")
+"""Where the configuration is looked for, in the working directory, when no path is given."""
+
+_OFFERS = (  # variable, provider, model: the first whose variable is set is taken
+    ("ANTHROPIC_API_KEY", "anthropic", "claude-haiku-5-5"),
+    ("OPENAI_API_KEY", "openai", "gpt-5-nano"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, where it came from (None: there is no file) and what was chosen in its place.
+
+    `note` tells the operator at the start of what the file does not say: whole sentences, or "".
+    """
+
+    config: Config
+    path: Path | None
+    note: str
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    """The configuration at `path`, else of `boswell.yaml` in the working directory, else one without a file.
+
+    Where no adapters are named there is the console alone; where no models are, the one that the environment
+    offers. A prompt_file's text stands in `agent.prompt`. Raises ConfigError with all mistakes, nothing else.
+    """
+    document, found = _read(path)
+    folder = found.parent if found else Path()
+    written = resolve(document, environ, folder)
+    notes = [] if found else [f"There is no {DEFAULT_PATH} here."]
+    if document.values.setdefault("adapters", {}) == {}:
+        document.values["adapters"] = {"console": {}}
+        notes.append("The console is started alone, because no adapters are named.")
+    if document.values.setdefault("models", {}) == {}:
+        notes.append(_take_offered_model(document, environ))
+    check(document)
+    _read_prompt(document, folder)
+    try:
+        config = Config.model_validate(document.values)
+    except ValidationError as exc:
+        explain(exc, document, written)
+        raise ConfigError(
+            document.problems
+        ) from None  # pydantic's own error holds the values, secrets included
+    if document.problems:
+        raise ConfigError(document.problems)
+    return Loaded(config, found, " ".join(notes))
+
+
+def _read(path: Path | None) -> tuple[Document, Path | None]:
+    chosen = path or DEFAULT_PATH
+    try:
+        return parse(read_text(chosen), str(chosen)), chosen
+    except Unreadable as exc:
+        if exc.missing and path is None:
+            return Document(str(chosen)), None
+        instead = "check the path, or let `boswell init` write one" if exc.missing else exc.instead
+        raise ConfigError([Problem(str(chosen), None, "", exc.what, instead)]) from None
+
+
+def _take_offered_model(document: Document, environ: Mapping[str, str]) -> str:
+    """Make the model that the environment offers the only one; returns the sentence that says which and why."""
+    for variable, provider, model in _OFFERS:
+        if environ.get(variable):
+            main: Value = {"provider": provider, "model": model, "api_key": f"${{{variable}}}"}
+            note = f"The model is {provider}'s {model}, because {variable} is set."
+            break
+    else:
+        main = {"provider": "demo"}
+        unset = " nor ".join(variable for variable, _, _ in _OFFERS)
+        note = f"The model is the built-in demo, because neither {unset} is set."
+    offered = Document(document.file, {"models": {"main": main}}, problems=document.problems)
+    resolve(offered, environ, Path())
+    document.values.update(offered.values)
+    return note
+
+
+def _read_prompt(document: Document, folder: Path) -> None:
+    agent = document.values.get("agent")
+    if not isinstance(agent, dict) or not isinstance(file := agent.get("prompt_file"), str):
+        return
+    try:
+        prompt = read_text(folder / file).strip()
+    except Unreadable as exc:
+        document.report(("agent", "prompt_file"), f"{shown(file)}: {exc.what}", exc.instead)
+        return
+    if not prompt:
+        document.report(
+            ("agent", "prompt_file"), f"{shown(file)}: the file is empty", "write the prompt into it"
+        )
+    agent.update(prompt=prompt, prompt_file=str(folder / file))
