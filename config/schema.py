@@ -8,9 +8,9 @@ at every start. `examples` is what an error about a missing key tells the operat
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -122,8 +122,8 @@ class StreamsConfig(Section):
 
 
 class MemoryConfig(Section):
-    dir: Text | None = None
-    """Where the transcripts are, relative to the working directory; left out, `memory` in data_dir."""
+    dir: Text = "data/memory"
+    """Where the transcripts are, relative to the working directory. Left out, it is `memory` in data_dir."""
     timezone: str = "UTC"
     """IANA zone of file dates; a person may set their own."""
 
@@ -164,6 +164,13 @@ class Config(Section):
     log: LogConfig = LogConfig()
     """Logging."""
 
+    @model_validator(mode="after")
+    def _memory_moves_with_data(self) -> Self:
+        if "dir" not in self.memory.model_fields_set:
+            moved = self.memory.model_copy(update={"dir": str(self.data_path / "memory")})
+            object.__setattr__(self, "memory", moved)  # frozen from here on
+        return self
+
     @property
     def data_path(self) -> Path:
         """Where the database and everything else that lasts is."""
@@ -171,5 +178,5 @@ class Config(Section):
 
     @property
     def memory_path(self) -> Path:
-        """Where the transcripts are. They move with `data_dir` unless `memory.dir` says otherwise."""
-        return self.data_path / "memory" if self.memory.dir is None else Path(self.memory.dir)
+        """Where the transcripts are."""
+        return Path(self.memory.dir)
