@@ -1,5 +1,7 @@
 """The configuration: its schema, the way it is loaded and checked, and the texts that help to write it."""
 
+from config.editor import json_schema
+from config.init import INIT_ADAPTERS, INIT_PROVIDERS, render_init
 from config.load import DEFAULT_PATH, Loaded, load
 from config.problems import ConfigError, Problem
 from config.schema import (
@@ -20,6 +22,8 @@ from config.schema import (
 
 __all__ = [
     "DEFAULT_PATH",
+    "INIT_ADAPTERS",
+    "INIT_PROVIDERS",
     "AccessConfig",
     "AdaptersConfig",
     "AgentConfig",
@@ -36,5 +40,7 @@ __all__ = [
     "ServerConfig",
     "StreamsConfig",
     "TelegramConfig",
+    "json_schema",
     "load",
+    "render_init",
 ]
