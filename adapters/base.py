@@ -210,6 +210,15 @@ class Menu:
     commands: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `boswell check --live`. `detail` says what is there, or what is missing and what to do."""
+
+    ok: bool
+    subject: str
+    detail: str
+
+
 class Health(Protocol):
     """Where an adapter tells how it is. Calls are cheap and never fail."""
 
@@ -250,6 +259,9 @@ class Adapter(Protocol):
     async def typing(self, chat: Chat) -> None:
         """Show that an answer is being worked on, for some seconds."""
 
+    async def check(self) -> Sequence[Finding]:
+        """Ask the platform who we are and what we may do, changing nothing. A refusal is a finding, not an error."""
+
     async def close(self) -> None:
         """Let go of connections. Idempotent."""
 
@@ -279,7 +291,9 @@ def user_id(platform: str, *native: str, upper: bool = False) -> str:
     return "-".join([platform, *(escape(part) for part in native)])
 
 
-_COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_]{0,31})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?\Z", re.ASCII | re.DOTALL)
+_COMMAND = re.compile(
+    r"/([A-Za-z][A-Za-z0-9_]{0,31})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?\Z", re.ASCII | re.DOTALL
+)
 
 
 def parse_command(text: str, username: str = "") -> tuple[str | None, str]:

@@ -33,7 +33,9 @@ class Gate:
 Decision = Literal["turn", "command", "refuse", "overhear", "ignore"]
 
 
-def decide(update: Update, gate: Gate, respond: Literal["mention", "always", "never"], commands: Sequence[str]) -> Decision:
+def decide(
+    update: Update, gate: Gate, respond: Literal["mention", "always", "never"], commands: Sequence[str]
+) -> Decision:
     """What to do with a person's message.
 
     In a group only what is addressed to the assistant is for it, and a stranger's other words are neither answered nor kept.

@@ -17,7 +17,19 @@ import structlog
 
 from bot import context, sentences
 from bot.errors import ModelError, ModelUnavailable
-from bot.events import AssistantSaid, Delta, Event, Summarised, ToolCall, ToolReturned, ToolStarted, TurnEnded, Usage, UserSaid, Variables
+from bot.events import (
+    AssistantSaid,
+    Delta,
+    Event,
+    Summarised,
+    ToolCall,
+    ToolReturned,
+    ToolStarted,
+    TurnEnded,
+    Usage,
+    UserSaid,
+    Variables,
+)
 from bot.models.base import Finished, Model, ModelEvent, ModelRequest, TextDelta
 from bot.prompt import system_prompt
 from bot.stream import Stream
@@ -26,7 +38,9 @@ from memory.database import Tx
 
 log = structlog.get_logger(__name__)
 
-MAX_TOOL_RESULT = 40_000  # characters; a tool that says more is cut, so that one result can not fill the context
+MAX_TOOL_RESULT = (
+    40_000  # characters; a tool that says more is cut, so that one result can not fill the context
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +126,9 @@ class Agent:
         cause is the error), and CancelledError when cancelled: the log is valid history in both cases, and `unrecorded` holds the
         model calls that were made and that `record` has not had (those cut off with a guess of their tokens).
         """
-        ask = _Ask(self, stream, variables, make_context, record, [] if unrecorded is None else unrecorded, now)
+        ask = _Ask(
+            self, stream, variables, make_context, record, [] if unrecorded is None else unrecorded, now
+        )
         if message is not None:
             said = UserSaid(message) if isinstance(message, str) else message
             await stream.append(said, at=now())
@@ -166,6 +182,7 @@ class _Ask:
         return _join([*self.texts, "".join(self.current)])
 
     async def run(self, stream: Stream, variables: Variables) -> Reply:
+        self.stream, self.variables = stream, variables
         done = stream.of_turn(stream.claim.turn_id) if stream.claim else []
         rounds = 0
         for event in done:  # a turn that is taken up again
@@ -187,7 +204,7 @@ class _Ask:
             text = sentences.NO_ROUNDS if rounds >= self.agent.max_tool_rounds > 0 else sentences.EMPTY
             said = AssistantSaid(text, model=said.model, opaque=said.opaque)
         reply = Reply(text, tuple(self.made), rounds)
-        await self._log(said, reply)
+        await self._log(said, reply=reply)
         stream.publish(TurnEnded(text))
         return reply
 
@@ -243,7 +260,9 @@ class _Ask:
         finally:
             if finished is None and self.current:  # cut off in mid-stream: it is paid for all the same
                 read = context.tokens(request.system) + sum(map(context.weight, request.events))
-                self.calls.append(ModelCall(model.name, Usage(read, 0, context.tokens("".join(self.current)))))
+                self.calls.append(
+                    ModelCall(model.name, Usage(read, 0, context.tokens("".join(self.current))))
+                )
         call = ModelCall(model.name, finished.usage)
         self.calls.append(call)
         self.made.append(call)
@@ -256,7 +275,13 @@ class _Ask:
     async def _run_tools(self, events: Sequence[Event]) -> None:
         """Run the calls of `events` that have no result yet, side by side; each result is logged as it comes."""
         answered = {e.call_id for e in events if isinstance(e, ToolReturned)}
-        calls = [call for e in events if isinstance(e, AssistantSaid) for call in e.calls if call.id not in answered]
+        calls = [
+            call
+            for e in events
+            if isinstance(e, AssistantSaid)
+            for call in e.calls
+            if call.id not in answered
+        ]
         if answered or calls:
             self.acted = True
         if not calls:
@@ -281,7 +306,7 @@ class _Ask:
                 failed = False
             except ToolProblem as exc:
                 content = str(exc)
-            except Exception as exc:  # noqa: BLE001 - a tool's fault must not end the turn
+            except Exception as exc:
                 log.error("tool_failed", tool=call.name, key=key, error=type(exc).__name__, where=_where(exc))
                 log.debug("tool_failed_in_full", key=key, exc_info=exc)
                 content = f"The tool {call.name!r} failed. Do without it, and say so if it matters."
@@ -329,5 +354,8 @@ def _where(exc: BaseException) -> str:
     place = ""
     while trace is not None:
         code = trace.tb_frame.f_code
-        place, trace = f"{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno} {code.co_name}", trace.tb_next
+        place, trace = (
+            f"{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno} {code.co_name}",
+            trace.tb_next,
+        )
     return place

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
+from memory.transcripts import Transcripts
 
 import adapters as platforms
 from adapters.base import Adapter, AdapterError, Chat, Menu, Unauthorized
@@ -27,7 +29,6 @@ from config import Config
 from memory import leases
 from memory.database import Database, Tx, open_database
 from memory.journal import Journal
-from memory.transcripts import Transcripts
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ RETRY_FIRST, RETRY_MOST = 1.0, 60.0  # seconds between starts of an adapter that
 KEEP_ROWS = 7 * 86400.0  # seconds; no platform repeats an update after more than a day
 
 
-class _Stop(Exception):  # noqa: N818 - not a fault: how the task group is brought down
+class _Stop(Exception):
     pass
 
 
@@ -125,10 +126,41 @@ async def run(config: Config, names: Sequence[str], note: str = "") -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 await _serve(config, connected, agent, database, journal, tasks, stop, note, started)
-                raise _Stop
+                raise _Stop  # noqa: TRY301 - the idiom that ends a group: it cancels what still runs
         except* _Stop:
             pass
     log.info("stopped")
+
+
+@dataclass(frozen=True)
+class House:
+    """What works on updates, put together: what comes in goes to `engine.accept`."""
+
+    delivery: Delivery
+    turns: Turns
+    engine: SqliteEngine
+    journal: Journal
+
+
+def assemble(
+    config: Config,
+    connected: Mapping[str, Adapter],
+    agent: Agent,
+    database: Database,
+    journal: Journal,
+    tasks: asyncio.TaskGroup,
+    now: Callable[[], float] = time.time,
+) -> House:
+    """Put the parts together and start the transcripts' writer. All their tasks are in `tasks`."""
+
+    def migrated(chat: Chat, new_id: str) -> None:
+        tasks.create_task(database.write(lambda tx: turns.migrated(tx, chat, new_id)))
+
+    tasks.create_task(journal.run(), name="transcripts")
+    delivery = Delivery(database, connected, tasks, now, migrated)
+    turns = Turns(database, agent, delivery, journal, _settings(config), now)
+    engine = SqliteEngine(database, turns, tasks, locks_path(config), config.streams.on_busy, now)
+    return House(delivery, turns, engine, journal)
 
 
 async def _serve(
@@ -142,19 +174,14 @@ async def _serve(
     note: str,
     started: float,
 ) -> None:
-    tasks.create_task(journal.run(), name="transcripts")
     tasks.create_task(_keep_house(database), name="housekeeping")
-
-    def migrated(chat: Chat, new_id: str) -> None:
-        tasks.create_task(database.write(lambda tx: turns.migrated(tx, chat, new_id)))
-
-    delivery = Delivery(database, connected, tasks, on_migrated=migrated)
-    turns = Turns(database, agent, delivery, journal, _settings(config))
-    engine = SqliteEngine(database, turns, tasks, locks_path(config), config.streams.on_busy)
+    house = assemble(config, connected, agent, database, journal, tasks)
+    delivery, engine = house.delivery, house.engine
 
     async def drained() -> None:
         await engine.idle()
         await delivery.drained()
+        await journal.flush()
 
     for name, adapter in connected.items():
         # Before it receives: what was owed comes first, and in its order.
@@ -207,7 +234,7 @@ async def _supervise(adapter: Adapter, engine: SqliteEngine, health: Health, sto
             health.down(str(exc))
             if isinstance(exc, Unauthorized):
                 wait = RETRY_MOST
-        except Exception as exc:  # noqa: BLE001 - a task's edge: one adapter's fault must not stop the others
+        except Exception as exc:
             log.error("adapter_broke", adapter=adapter.name, error=type(exc).__name__)
             log.debug("adapter_broke_in_full", adapter=adapter.name, exc_info=exc)
             health.down(f"internal error ({type(exc).__name__}); it is started again")
@@ -265,5 +292,5 @@ async def _close(thing: Any) -> None:
     try:
         async with asyncio.timeout(CLOSE):
             await thing.close()
-    except Exception as exc:  # noqa: BLE001 - on the way down nothing may be in the way
+    except Exception as exc:
         log.debug("close_failed", thing=type(thing).__name__, exc_info=exc)

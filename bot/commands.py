@@ -54,7 +54,9 @@ class Command:
 
 async def _start(ctx: CommandContext) -> Answer:
     name = ctx.turns.agent.name
-    return Answer(f"Hello, I am {name}. Just write to me. I remember what we say; /help lists what else I can do.")
+    return Answer(
+        f"Hello, I am {name}. Just write to me. I remember what we say; /help lists what else I can do."
+    )
 
 
 async def _help(_: CommandContext) -> Answer:
@@ -90,7 +92,9 @@ async def _history(ctx: CommandContext) -> Answer:
     zone = await turns.zone(ctx.user_id)
     variables = await turns.variables(update, zone)
     try:
-        found = await asyncio.to_thread(read_history, turns.journal.transcripts, variables, turns.now(), ctx.args or None)
+        found = await asyncio.to_thread(
+            read_history, turns.journal.transcripts, variables, turns.now(), ctx.args or None
+        )
     except ToolProblem as exc:
         return Answer(str(exc))
     return Answer(render_history(found))
@@ -100,15 +104,23 @@ async def _timezone(ctx: CommandContext) -> Answer:
     turns, user_id = ctx.turns, ctx.user_id
     if not ctx.args:
         zone = await turns.zone(user_id)
-        return Answer(f"Your time zone is {zone}; it is {_time(turns.now(), zone)} there. `/timezone Europe/Vienna` sets another.")
+        return Answer(
+            f"Your time zone is {zone}; it is {_time(turns.now(), zone)} there. `/timezone Europe/Vienna` sets another."
+        )
     wanted = ctx.args.strip().replace(" ", "_")
     zones = available_timezones()
     zone = {z.lower(): z for z in zones}.get(wanted.lower(), "")
     if not zone:
         near = difflib.get_close_matches(wanted.lower(), [z.lower() for z in zones], 3, 0.5)
-        near += [z.lower() for z in sorted(zones) if wanted.lower() in z.lower() and z.lower() not in near][:3]
+        near += [z.lower() for z in sorted(zones) if wanted.lower() in z.lower() and z.lower() not in near][
+            :3
+        ]
         names = [z for z in sorted(zones) if z.lower() in near]
-        hint = f" Did you mean {' or '.join(names)}?" if names else " Names look like Europe/Vienna or America/New_York."
+        hint = (
+            f" Did you mean {' or '.join(names)}?"
+            if names
+            else " Names look like Europe/Vienna or America/New_York."
+        )
         return Answer(f"I do not know that time zone.{hint}")
     turns.zones[user_id] = zone
 
@@ -122,17 +134,23 @@ async def _usage(ctx: CommandContext) -> Answer:
     turns, user_id = ctx.turns, ctx.user_id
     zone = ZoneInfo(await turns.zone(user_id))
     midnight = datetime.fromtimestamp(turns.now(), zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    spans = {"Today": midnight, "Last 30 days": midnight - timedelta(days=29), "In all": datetime.fromtimestamp(0, zone)}
-    lines = []
-    for label, since in spans.items():
-        row = await turns.database.read(
-            lambda tx, at=since.timestamp(): tx.one("usage_of_person", user_id=user_id, since=at)  # type: ignore[misc]  # mypy cannot type a default in a lambda
-        )
-        lines.append(
-            f"- {label}: {row['calls']} model calls, {row['input']:,} tokens read ({row['cached']:,} cached), "
-            f"{row['output']:,} written, {row['usd']:.4f} USD"
-        )
-    return Answer("\n".join(lines))
+    spans = {
+        "Today": midnight,
+        "Last 30 days": midnight - timedelta(days=29),
+        "In all": datetime.fromtimestamp(0, zone),
+    }
+
+    def read(tx: Tx) -> list[str]:
+        lines = []
+        for label, since in spans.items():
+            row = tx.one("usage_of_person", user_id=user_id, since=since.timestamp())
+            lines.append(
+                f"- {label}: {row['calls']} model calls, {row['input']:,} tokens read ({row['cached']:,} cached), "
+                f"{row['output']:,} written, {row['usd']:.4f} USD"
+            )
+        return lines
+
+    return Answer("\n".join(await turns.database.read(read)))
 
 
 def _time(now: float, zone: str) -> str:

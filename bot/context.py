@@ -33,7 +33,8 @@ def repair(events: Sequence[Event]) -> list[Event]:
         repaired.append(event)
         if isinstance(event, AssistantSaid):
             repaired += [
-                results.get(call.id) or ToolReturned(call.id, call.name, _INTERRUPTED, failed=True) for call in event.calls
+                results.get(call.id) or ToolReturned(call.id, call.name, _INTERRUPTED, failed=True)
+                for call in event.calls
             ]
     return repaired
 

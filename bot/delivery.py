@@ -68,7 +68,7 @@ class Pace:
     async def wait(self, chat: Chat, *, post: bool) -> None:
         """Return when a call may be made; a post also takes one of the chat's and of the platform's places."""
         while (seconds := self.paused(chat)) > 0:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(seconds)  # noqa: ASYNC110 - the pause has a known end; it may only be prolonged meanwhile
         if post:
             await self._limiter(chat).acquire()
             await self._total.acquire()
@@ -83,7 +83,9 @@ class Pace:
     def _limiter(self, chat: Chat) -> AsyncLimiter:
         limiter = self._chats.get(chat.key)
         if limiter is None:
-            if len(self._chats) > 10_000:  # a chat that comes back begins with a full allowance, as after a quiet minute
+            if (
+                len(self._chats) > 10_000
+            ):  # a chat that comes back begins with a full allowance, as after a quiet minute
                 self._chats.clear()
             burst = float(self._limits.posts_burst)
             period = (
@@ -121,7 +123,9 @@ class Preview:
                 self._text += event.text
                 if shower is None and self._text.strip():
                     self._written.set()
-                    shower = self._delivery.tasks.create_task(_safely(self._show()), name=f"edits of turn {self.part.turn_id}")
+                    shower = self._delivery.tasks.create_task(
+                        _safely(self._show()), name=f"edits of turn {self.part.turn_id}"
+                    )
                     self._tasks.append(shower)
 
     async def _type(self) -> None:
@@ -172,8 +176,8 @@ class Preview:
     async def finish(self) -> Part:
         """End the preview; the part, with its message's id if it has one. No call of it is on its way any more.
 
-        A call in flight is awaited, not cancelled: a placeholder must not lose its id, and an edit that the platform carries out late
-        would overwrite the final text.
+        A call in flight is awaited, not cancelled: a placeholder must not lose its id, and an edit that is carried out late would
+        overwrite the final text.
         """
         self._ended.set()
         self._subscription.close()
@@ -187,7 +191,7 @@ async def _safely(preview: Coroutine[None, None, None]) -> None:
     """A preview may fail in any way without touching the turn or the final text."""
     try:
         await preview
-    except Exception as exc:  # noqa: BLE001 - a task's edge
+    except Exception as exc:
         log.error("preview_failed", error=type(exc).__name__)
         log.debug("preview_failed_in_full", exc_info=exc)
 
@@ -242,9 +246,13 @@ class Delivery:
 
     def preview(self, part: Part, stream: Stream, said: str = "") -> None:
         """Show the reply as it is written, from now until its parts are submitted. `said`: what it begins with."""
-        self._previews[part.turn_id] = Preview(self, self._adapters[part.chat["platform"]], part, stream, said)
+        self._previews[part.turn_id] = Preview(
+            self, self._adapters[part.chat["platform"]], part, stream, said
+        )
 
-    def complete(self, tx: Tx, turn_id: int, chat: Chat, reply_to: str, text: str, *, stub: bool = True) -> list[Part]:
+    def complete(
+        self, tx: Tx, turn_id: int, chat: Chat, reply_to: str, text: str, *, stub: bool = True
+    ) -> list[Part]:
         """Write a reply's parts, in the transaction that completes the turn; `submit` them after it.
 
         `stub` False is for what may be said twice without harm (the answer to a command): it is posted at once.
@@ -253,7 +261,9 @@ class Delivery:
         stub = stub and limits.resend == "stub"
         texts = split(text, limits.max_chars, limits.length)
         parts = [
-            outbox.put(tx, turn_id, index, asdict(chat), reply_to if index == 0 else "", stub, piece, self._now())
+            outbox.put(
+                tx, turn_id, index, asdict(chat), reply_to if index == 0 else "", stub, piece, self._now()
+            )
             for index, piece in enumerate(texts)
         ]
         return [part for part in parts if part is not None]
@@ -331,7 +341,7 @@ class Delivery:
             except AdapterError as exc:
                 await self._give_up(part, exc)
                 return
-            except Exception as exc:  # noqa: BLE001 - a fault of ours with one message must not end all delivery
+            except Exception as exc:
                 log.error("delivery_failed", turn=part.turn_id, part=part.part, error=type(exc).__name__)
                 log.debug("delivery_failed_in_full", exc_info=exc)
                 await self._give_up(part, exc)
@@ -357,7 +367,9 @@ class Delivery:
             else:
                 part.message_id = await self._post(adapter, chat, part, text)
         part_id, message_id = part.id, part.message_id
-        await self._database.write(lambda tx: tx.run("outbox_sent", id=part_id, message_id=message_id, at=self._now()))
+        await self._database.write(
+            lambda tx: tx.run("outbox_sent", id=part_id, message_id=message_id, at=self._now())
+        )
 
     async def post(self, adapter: Adapter, part: Part, text: str) -> None:
         """Post a message that will be edited, and keep its id at once."""
@@ -379,5 +391,11 @@ class Delivery:
 
     async def _give_up(self, part: Part, exc: Exception) -> None:
         problem = str(exc) if isinstance(exc, AdapterError) else type(exc).__name__
-        log.warning("undeliverable", turn=part.turn_id, part=part.part, platform=part.chat["platform"], problem=problem)
+        log.warning(
+            "undeliverable",
+            turn=part.turn_id,
+            part=part.part,
+            platform=part.chat["platform"],
+            problem=problem,
+        )
         await self._database.write(lambda tx: tx.run("outbox_dead", id=part.id, problem=problem))

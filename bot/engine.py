@@ -88,7 +88,7 @@ class Engine(Protocol):
         """Return when nothing runs or waits."""
 
     async def drain(self, seconds: float) -> None:
-        """Begin nothing more, give running turns so many seconds, then cut them off: they are owed and resumed at the next start."""
+        """Begin nothing more; give running turns so many seconds, then cut them off. The next start resumes them."""
 
 
 @dataclass(eq=False, slots=True)
@@ -160,7 +160,9 @@ class SqliteEngine:
         update = item.update
         platform = item.source.partition(":")[0]
         if update is None:
-            return Row(item.source, item.key, platform, "quarantined", at, body=item.raw, problem=item.problem), None
+            return Row(
+                item.source, item.key, platform, "quarantined", at, body=item.raw, problem=item.problem
+            ), None
         if update.kind != "message":
             return Row(item.source, item.key, platform, "ignored", at), Job(0, "", "ignore", update)
         decision, lane = self._worker.decide(update)
@@ -207,145 +209,6 @@ class SqliteEngine:
             job.more = [last]
 
     async def accept_later(self, update: Update, at: float) -> None:
-        """Keep an update that is to be worked on at a time (unix seconds), as if it arrived then."""
-
-    def lease(self, name: str) -> AbstractContextManager[None]:
-        """Be the only process that holds `name`; raises `leases.LeaseTaken`."""
-
-    async def recover(self, platform: str) -> int:
-        """Take up what a platform's people are still owed; how many rows. Call it once the platform's lease is held."""
-
-    async def idle(self) -> None:
-        """Return when nothing runs or waits."""
-
-    async def drain(self, seconds: float) -> None:
-        """Begin nothing more, give running turns so many seconds, then cut them off: they are owed and resumed at the next start."""
-
-
-@dataclass(eq=False, slots=True)
-class _Lane:
-    queue: deque[Job] = field(default_factory=deque)
-    running: Job | None = None
-    task: asyncio.Task[None] | None = None
-
-
-class SqliteEngine:
-    """The engine of one machine: the inbox table is the truth, lanes are tasks of one event loop, leases are file locks."""
-
-    def __init__(
-        self,
-        database: Database,
-        worker: Worker,
-        tasks: asyncio.TaskGroup,
-        locks: Path,
-        on_busy: Literal["queue", "collect", "interrupt"] = "queue",
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._database = database
-        self._worker = worker
-        self._tasks = tasks
-        self._locks = locks
-        self._on_busy = on_busy
-        self._now = now
-        self._lanes: dict[str, _Lane] = {}
-        self._known: set[int] = set()
-        self._later: list[tuple[float, int, Job]] = []
-        self._later_changed = asyncio.Event()
-        self._clock: asyncio.Task[None] | None = None
-        self._draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def lease(self, name: str) -> AbstractContextManager[None]:
-        return leases.lease(self._locks, name)
-
-    async def accept(self, received: Sequence[Received]) -> None:
-        # A task of its own: what is committed must also be queued, even if the adapter is cancelled in between.
-        await asyncio.shield(self._tasks.create_task(self._accept(received), name="accept"))
-
-    async def _accept(self, received: Sequence[Received]) -> None:
-        at = self._now()
-        rows = [self._row(item, at) for item in received]
-        for _, job in rows:
-            if job is not None and job.update.kind == "edit":
-                self._edit(job)
-
-        def unit(tx: Tx) -> list[int | None]:
-            ids = []
-            for row, job in rows:
-                row_id = inbox.add(tx, row)
-                ids.append(row_id)
-                if row_id is not None and job is not None:
-                    self._also(tx, row, job)
-            return ids
-
-        ids = await self._database.write(unit)
-        for row_id, (row, job) in zip(ids, rows, strict=True):
-            if row_id is not None and job is not None and row.state == "waiting":
-                job.id = row_id
-                self._enqueue(job)
-            elif row_id is not None and row.state == "quarantined":
-                log.warning("update_quarantined", platform=row.platform, row=row_id, problem=row.problem)
-
-    def _row(self, item: Received, at: float, due_at: float = 0.0) -> tuple[Row, Job | None]:
-        update = item.update
-        platform = item.source.partition(":")[0]
-        if update is None:
-            return Row(item.source, item.key, platform, "quarantined", at, body=item.raw, problem=item.problem), None
-        if update.kind != "message":
-            return Row(item.source, item.key, platform, "ignored", at), Job(0, "", "ignore", update)
-        decision, lane = self._worker.decide(update)
-        job = Job(0, lane, decision, update)
-        if decision in ("ignore", "overhear"):
-            return Row(item.source, item.key, platform, "ignored", at, user_id=update.person.id), job
-        if decision == "refuse":  # a stranger's words are not kept
-            job.update = replace(update, text="", args="", command=None)
-        row = Row(
-            item.source,
-            item.key,
-            platform,
-            "waiting",
-            at,
-            lane,
-            update.person.id,
-            update.message_id,
-            decision == "command",
-            _body(decision, job.update),
-            due_at=due_at,
-        )
-        return row, job
-
-    def _also(self, tx: Tx, row: Row, job: Job) -> None:
-        update = job.update
-        if update.kind == "migrated":
-            self._worker.migrated(tx, update.chat, update.text)
-        elif update.kind == "edit":
-            for edited in job.more:
-                tx.run("inbox_replace", id=edited.id, body=_body(edited.decision, edited.update))
-        elif job.decision in ("overhear", "turn") and update.chat.kind == "group" and not row.due_at:
-            self._worker.overheard(tx, update)
-
-    def _find(self, update: Update) -> Job | None:
-        """The waiting job of an edited message, if it is the last of its lane."""
-        _, lane = self._worker.decide(replace(update, kind="message", addressed=True, command=None))
-        waiting = self._lanes[lane].queue if lane in self._lanes else ()
-        last = waiting[-1] if waiting else None
-        if last and last.update.message_id == update.message_id and last.update.person.id == update.person.id:
-            return last
-        return None
-
-    def _edit(self, update: Update) -> None:
-        job = self._find(update)
-        if job is not None and job.decision == "turn" and not job.resumed and update.command is None:
-            job.update = replace(job.update, text=update.text)
-
-    def _persist_edit(self, tx: Tx, update: Update) -> None:
-        job = self._find(update)
-        if job is not None and job.decision == "turn":
-            body = json.dumps({"decision": job.decision, "update": job.update.to_json()}, ensure_ascii=False)
-            tx.run("inbox_replace", id=job.id, body=body)
-
-    async def accept_later(self, update: Update, at: float) -> None:
         row, job = self._row(Received(update.source, update.key, update), self._now(), due_at=at)
         if job is None or row.state != "waiting":
             return
@@ -360,7 +223,11 @@ class SqliteEngine:
             if row.id in self._known:
                 continue
             job = Job(
-                row.id, row.lane, row.body["decision"], Update.from_json(row.body["update"]), resumed=row.turn_id is not None
+                row.id,
+                row.lane,
+                row.body["decision"],
+                Update.from_json(row.body["update"]),
+                resumed=row.turn_id is not None,
             )
             if row.turn_id is not None and row.turn_id != row.id:
                 continue  # collected into an earlier row's turn, which takes it along
@@ -414,7 +281,12 @@ class SqliteEngine:
 
     def _stop(self, lane: _Lane) -> int:
         """Cancel the running turn of a lane; how many there were."""
-        if lane.running is None or lane.running.decision != "turn" or lane.running.stopped or lane.task is None:
+        if (
+            lane.running is None
+            or lane.running.decision != "turn"
+            or lane.running.stopped
+            or lane.task is None
+        ):
             return 0
         lane.running.stopped = True
         lane.task.cancel()

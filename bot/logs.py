@@ -12,7 +12,8 @@ import structlog
 
 # What a token or key looks like, wherever it may have got into a library's message.
 _SECRETS = re.compile(
-    r"\b\d{6,12}:[A-Za-z0-9_-]{30,}\b|\bsk-[A-Za-z0-9_-]{8,}|\bxox[a-z]-[A-Za-z0-9-]{8,}|\bBearer\s+\S+", re.IGNORECASE
+    r"\b\d{6,12}:[A-Za-z0-9_-]{30,}\b|\bsk-[A-Za-z0-9_-]{8,}|\bxox[a-z]-[A-Za-z0-9-]{8,}|\bBearer\s+\S+",
+    re.IGNORECASE,
 )
 
 
@@ -28,7 +29,9 @@ def _scrub_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
     return event
 
 
-def configure(level: Literal["debug", "info", "warning", "error"], format_: Literal["auto", "text", "json"]) -> None:
+def configure(
+    level: Literal["debug", "info", "warning", "error"], format_: Literal["auto", "text", "json"]
+) -> None:
     """Send every log line, those of libraries too, to standard error. Call once, at start."""
     number = getattr(logging, level.upper())
     text = format_ == "text" or (format_ == "auto" and sys.stderr.isatty())
@@ -57,4 +60,6 @@ def configure(level: Literal["debug", "info", "warning", "error"], format_: Lite
         )
     )
     # Libraries log requests with URLs and bodies below warning; that is for debugging only.
-    logging.basicConfig(handlers=[handler], level=number if level == "debug" else max(number, logging.WARNING), force=True)
+    logging.basicConfig(
+        handlers=[handler], level=number if level == "debug" else max(number, logging.WARNING), force=True
+    )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from bot import errors
 
-REFUSED = "Sorry, I only talk with people my operator has let in. If you know them, give them this id: {user_id}"
+REFUSED = (
+    "Sorry, I only talk with people my operator has let in. If you know them, give them this id: {user_id}"
+)
 STOPPED_MARK = "(stopped)"
 STOPPED = "Stopped."
 NOTHING_TO_STOP = "There is nothing to stop."
@@ -26,11 +28,23 @@ EMPTY_MESSAGE = "That message was empty. What can I do for you?"
 
 _FAILURES: list[tuple[type[BaseException], str]] = [
     (errors.ModelOverloaded, "The model that I use is overloaded right now. Please try again in a minute."),
-    (errors.ModelQuotaUsedUp, "The account that pays for my answers is used up. My operator has to look into it."),
-    (errors.ModelUnauthorized, "I am not set up correctly: the model does not accept my key. My operator has to look into it."),
+    (
+        errors.ModelQuotaUsedUp,
+        "The account that pays for my answers is used up. My operator has to look into it.",
+    ),
+    (
+        errors.ModelUnauthorized,
+        "I am not set up correctly: the model does not accept my key. My operator has to look into it.",
+    ),
     (errors.ModelRefused, "I can not answer that: the model declined. You could put it in other words."),
-    (errors.ContextTooLong, "This conversation has become too long for the model. /clear starts a new one; your history stays."),
-    (errors.ModelRejected, "I am not set up correctly: the model did not take the request. My operator has to look into it."),
+    (
+        errors.ContextTooLong,
+        "This conversation has become too long for the model. /clear starts a new one; your history stays.",
+    ),
+    (
+        errors.ModelRejected,
+        "I am not set up correctly: the model did not take the request. My operator has to look into it.",
+    ),
     (errors.ModelError, "I could not reach the model. Please try again in a moment."),
     (errors.TurnTimedOut, "That took too long, so I gave up. Please try again, perhaps with less at once."),
     (BaseException, "Something went wrong on my side, and it has been noted. Please try again."),

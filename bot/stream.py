@@ -60,7 +60,9 @@ class Stream:
     summary on. Asks on one stream must run one after the other; the turns' lanes see to that.
     """
 
-    def __init__(self, database: Database, id_: int, opened_at: float, log: Sequence[tuple[int, int, Event]]) -> None:
+    def __init__(
+        self, database: Database, id_: int, opened_at: float, log: Sequence[tuple[int, int, Event]]
+    ) -> None:
         self.id = id_
         self.opened_at = opened_at
         self.claim: Claim | None = None

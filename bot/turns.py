@@ -16,9 +16,11 @@ from functools import partial
 from typing import Any
 
 import structlog
+from memory.transcripts import Place, TurnRecord
 
 from adapters.base import Chat, Update
-from bot import access, context, sentences, stream as streams_
+from bot import access, context, sentences
+from bot import stream as streams_
 from bot.access import Decision, Gate
 from bot.agent import Agent, Interrupted, ModelCall, Reply
 from bot.commands import COMMANDS, CommandContext
@@ -34,7 +36,6 @@ from memory.database import Database, Fenced, Tx
 from memory.inbox import Claim
 from memory.journal import Journal
 from memory.outbox import Part
-from memory.transcripts import Place, TurnRecord
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +84,9 @@ class Turns:
         return decision, f"{update.chat.key}:{'*' if shared else update.person.id}"
 
     def overheard(self, tx: Tx, update: Update) -> None:
-        self._room_add(tx, update.chat, update.message_id, update.person.name or update.person.id, update.text)
+        self._room_add(
+            tx, update.chat, update.message_id, update.person.name or update.person.id, update.text
+        )
 
     def migrated(self, tx: Tx, chat: Chat, new_id: str) -> None:
         tx.run("alias_add", platform=chat.platform, old_id=chat.id, new_id=new_id)
@@ -104,7 +107,7 @@ class Turns:
                     outcome, note = await self._refuse(job)
         except Fenced:
             outcome, note = "taken over", {}
-        except Exception as exc:  # noqa: BLE001 - a turn's edge: it must end with an outcome, and not end the others
+        except Exception as exc:
             log.error("turn_broke", turn=job.id, error=type(exc).__name__)
             log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
             outcome, note = await self._broken(job, exc)
@@ -127,7 +130,7 @@ class Turns:
                 await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="stopped"))
         except Fenced:
             pass
-        except Exception as exc:  # noqa: BLE001 - a turn's edge
+        except Exception as exc:
             log.error("turn_broke", turn=job.id, error=type(exc).__name__)
             log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
 
@@ -163,7 +166,9 @@ class Turns:
         except TimeoutError:
             if not timer.expired():
                 raise
-            cause = TurnTimedOut(f"the turn took longer than agent.turn_timeout ({self.settings.turn_timeout:g} s)")
+            cause = TurnTimedOut(
+                f"the turn took longer than agent.turn_timeout ({self.settings.turn_timeout:g} s)"
+            )
             return await self._failed(job, turn, Interrupted(cause, self.delivery.shown(job.id)))
         self._completed(turn)
         used = [call.usage for call in reply.calls]
@@ -179,7 +184,11 @@ class Turns:
         if job.resumed:
             return None
         if not update.text.strip():
-            return sentences.UNSUPPORTED.format(content=update.unsupported) if update.unsupported else sentences.EMPTY_MESSAGE
+            return (
+                sentences.UNSUPPORTED.format(content=update.unsupported)
+                if update.unsupported
+                else sentences.EMPTY_MESSAGE
+            )
         most = self.settings.context_tokens // 2
         if context.tokens(update.text) > most:
             return sentences.TOO_LONG.format(have=len(update.text), most=most * 2)
@@ -227,7 +236,9 @@ class Turns:
         room = ""
         if window:
             own = {j.update.message_id for j in jobs}
-            rows = tx.all("room_window", chat_key=update.chat.key, stream_id=stream_id, count=window + len(own))
+            rows = tx.all(
+                "room_window", chat_key=update.chat.key, stream_id=stream_id, count=window + len(own)
+            )
             lines = [f"[{r['speaker']}] {r['text']}" for r in reversed(rows) if r["message_id"] not in own]
             room = "\n".join(lines[-window:])
             tx.run("room_see", chat_key=update.chat.key, stream_id=stream_id)
@@ -289,7 +300,9 @@ class Turns:
         sentence = sentences.failure(cause, reference)
         text = f"{exc.text}\n\n{sentences.BROKEN_OFF}\n\n{sentence}" if exc.text.strip() else sentence
         name = sentences.kind(cause)
-        log.error("turn_failed", turn=job.id, ref=reference, error=name, problem=getattr(cause, "problem", ""))
+        log.error(
+            "turn_failed", turn=job.id, ref=reference, error=name, problem=getattr(cause, "problem", "")
+        )
         log.debug("turn_failed_in_full", turn=job.id, exc_info=cause)
         return await self._cut_short(turn, text, f"failed:{name}"), {}
 
@@ -317,7 +330,9 @@ class Turns:
                 raise
             outcome = "answered"
         finally:
-            self.streams.forget(turn.stream.id)  # what was cancelled may have reached the disk and not this copy
+            self.streams.forget(
+                turn.stream.id
+            )  # what was cancelled may have reached the disk and not this copy
         self._completed(turn)
         return outcome
 
@@ -348,7 +363,13 @@ class Turns:
         return "refused", {}
 
     async def _say(
-        self, job: Job, text: str, outcome: str, also: Callable[[Tx], object] | None = None, *, stub: bool = False
+        self,
+        job: Job,
+        text: str,
+        outcome: str,
+        also: Callable[[Tx], object] | None = None,
+        *,
+        stub: bool = False,
     ) -> None:
         """Answer outside every stream: one transaction, then delivery."""
         update = job.update
@@ -370,7 +391,9 @@ class Turns:
         """A fault of our own: the person still gets a sentence, if the database lets us."""
         try:
             await self.delivery.abandon(job.id)
-            await self._say(job, sentences.failure(exc, f"t{job.id}"), f"failed:{type(exc).__name__}", stub=True)
+            await self._say(
+                job, sentences.failure(exc, f"t{job.id}"), f"failed:{type(exc).__name__}", stub=True
+            )
         except Exception as again:  # noqa: BLE001 - the row stays owed and is taken up at the next start
             log.error("turn_without_outcome", turn=job.id, error=type(again).__name__)
         return f"failed:{type(exc).__name__}", {}
@@ -383,7 +406,14 @@ class Turns:
     def _room_add(self, tx: Tx, chat: Chat, message_id: str, speaker: str, text: str) -> None:
         keep = self.settings.groups.window
         if keep:
-            tx.run("room_add", chat_key=chat.key, message_id=message_id, speaker=speaker, text=text, at=self.now())
+            tx.run(
+                "room_add",
+                chat_key=chat.key,
+                message_id=message_id,
+                speaker=speaker,
+                text=text,
+                at=self.now(),
+            )
             tx.run("room_trim", chat_key=chat.key, keep=keep)
 
     async def variables(self, update: Update, zone: str) -> Variables:
@@ -444,4 +474,3 @@ def cost(price: Price, usage: Usage) -> float:
     cached = price.input if price.cached_input is None else price.cached_input
     fresh = usage.input - usage.cached
     return (fresh * price.input + usage.cached * cached + usage.output * price.output) / 1_000_000
-

@@ -69,7 +69,7 @@ class _Connection(aiosqlite.Connection):
     """aiosqlite's connection and thread, with one hop for a whole function instead of one for each statement."""
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        result: T = await self._execute(function, self._conn)
+        result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]  # aiosqlite leaves it untyped
         return result
 
 
@@ -155,7 +155,8 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        connection = await _Connection(lambda: _open(path), 64)
+        connection = _Connection(lambda: _open(path), 64)
+        await connection
     except (sqlite3.DatabaseError, OSError) as exc:
         raise DatabaseUnusable(
             f"the database {str(path)!r} can not be opened ({exc}); check the folder's permissions and the free space"

@@ -96,7 +96,9 @@ def claim(tx: Tx, turn_id: int, stream_id: int, rows: list[int], at: float) -> C
 def guard(tx: Tx, claim: Claim) -> None:
     """Raise `Fenced` unless the claim still holds: call it first in every write of a turn."""
     if tx.one("turn_owner", id=claim.turn_id, attempt=claim.attempt) is None:
-        raise Fenced(f"turn {claim.turn_id}: attempt {claim.attempt} is not the current one; its writes are dropped")
+        raise Fenced(
+            f"turn {claim.turn_id}: attempt {claim.attempt} is not the current one; its writes are dropped"
+        )
 
 
 def close(tx: Tx, claim: Claim, outcome: str, at: float) -> None:

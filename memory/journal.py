@@ -71,7 +71,9 @@ class Journal:
 
     async def _write_owed(self) -> bool:
         """Whether all that is owed could be written. One person's unwritable folder is in nobody else's way."""
-        rows = await self._database.read(lambda tx: [r for p in self._prefixes for r in tx.all("pending_all", prefix=p)])
+        rows = await self._database.read(
+            lambda tx: [r for p in self._prefixes for r in tx.all("pending_all", prefix=p)]
+        )
         people: dict[str, list[Any]] = {}
         for row in rows:
             people.setdefault(row["user_id"], []).append(row)
@@ -79,18 +81,25 @@ class Journal:
         async def write(user_id: str, owed: list[Any]) -> bool:
             try:
                 # In the database's thread and transaction: only a kill can part the file and its mark.
-                await self._database.write(lambda tx: [self._write(tx, row) for row in owed])
+                await self._database.write(lambda tx: self._write(tx, owed))
             except (OSError, ValueError, sqlite3.Error) as exc:
                 log.error(
-                    "transcript_not_written", user=user_id, error=type(exc).__name__, problem=str(exc), retry_in=RETRY
+                    "transcript_not_written",
+                    user=user_id,
+                    error=type(exc).__name__,
+                    problem=str(exc),
+                    retry_in=RETRY,
                 )
                 return False
             return True
 
         return all(await asyncio.gather(*(write(user_id, owed) for user_id, owed in people.items())))
 
-    def _write(self, tx: Tx, row: Any) -> None:
-        turn_id, stream_id, turn = row["turn_id"], row["stream_id"], _turn(row["record"])
+    def _write(self, tx: Tx, owed: list[Any]) -> None:
+        for row in owed:
+            self._write_turn(tx, row["turn_id"], row["stream_id"], _turn(row["record"]))
+
+    def _write_turn(self, tx: Tx, turn_id: int, stream_id: int, turn: TurnRecord) -> None:
         date = self.transcripts.date_of(turn).isoformat()
         file = tx.one("file_get", user_id=turn.user_id, date=date)
         section = tx.one("section_get", user_id=turn.user_id, date=date, stream_id=stream_id)
@@ -98,7 +107,9 @@ class Journal:
             size=file and file["size"],
             heading=section and section["heading"],
             turns=section["turns"] if section else 0,
-            taken=frozenset(r["heading"] for r in tx.all("section_headings", user_id=turn.user_id, date=date)),
+            taken=frozenset(
+                r["heading"] for r in tx.all("section_headings", user_id=turn.user_id, date=date)
+            ),
         )
         written = self.transcripts.write(turn, known)
         tx.run("file_set", user_id=turn.user_id, date=date, size=written.size)

@@ -14,7 +14,9 @@ class LeaseTaken(Exception):
     """Another process holds the lease; `holder` is its process id, 0 if unknown."""
 
     def __init__(self, name: str, holder: int) -> None:
-        super().__init__(f"{name!r} is held by another Boswell process{f' (pid {holder})' if holder else ''}; stop it first")
+        super().__init__(
+            f"{name!r} is held by another Boswell process{f' (pid {holder})' if holder else ''}; stop it first"
+        )
         self.holder = holder
 
 

@@ -31,7 +31,14 @@ class Part:
 
 
 def put(
-    tx: Tx, turn_id: int, part: int, chat: Mapping[str, Any], reply_to: str, stub: bool, text: str | None, at: float
+    tx: Tx,
+    turn_id: int,
+    part: int,
+    chat: Mapping[str, Any],
+    reply_to: str,
+    stub: bool,
+    text: str | None,
+    at: float,
 ) -> Part | None:
     """Open a part (`text` None), or complete it; None if it was completed before.
 

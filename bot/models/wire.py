@@ -13,9 +13,10 @@ import importlib.util
 import json
 import logging
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -36,30 +37,36 @@ from bot.models.base import Finished, ModelEvent, TextDelta
 from bot.models.history import well_formed
 from config.schema import ModelConfig
 
-CONNECT_SECONDS = 10.0
-RETRY_SECONDS = 20.0  # over all waits of one call
 RETRIES = 2
+RETRY_SECONDS = 20.0  # over all waits of one call
+CONNECT_SECONDS = 10.0
 KEEP_CONNECTION_SECONDS = 60.0  # a chat's next turn should not pay for another TLS handshake
-DRAIN_SECONDS = 0.25  # for the last bytes after the end mark; a connection that was read to its end is used again
+DRAIN_SECONDS = 0.25  # for the last bytes after the end mark: only a connection read to its end is used again
 
 
 class Answer(Protocol):
-    """Puts together one answer from the provider's chunks. Raises `ModelError` for a chunk that tells of a failure."""
+    """Puts one answer together from the provider's chunks."""
 
     complete: bool
-    """The finish reason has come: whatever goes wrong later, nothing of the answer is missing."""
+    """The reason why it ended has come: whatever fails later, nothing that was said is missing."""
+    over: bool
+    """The end mark has come."""
 
-    def take(self, chunk: dict[str, Any]) -> None: ...
+    def take(self, chunk: dict[str, Any]) -> None:
+        """Raises `ModelError` for a chunk that tells of a failure."""
+        ...
 
     def drain(self) -> str:
         """The visible text since the last time."""
         ...
 
-    def finished(self) -> Finished: ...
+    def finished(self) -> Finished:
+        """Called once, when the stream has ended. Raises `ModelError` if it ended too early, or in a refusal."""
+        ...
 
 
-class Sdk(Protocol):
-    """What is used of `openai.AsyncOpenAI` and `anthropic.AsyncAnthropic`: both are generated from one mould."""
+class Client(Protocol):
+    """What is used of `openai.AsyncOpenAI` and `anthropic.AsyncAnthropic`: both come out of one generator."""
 
     base_url: Any
 
@@ -70,190 +77,284 @@ class Sdk(Protocol):
 
 @dataclass(slots=True)
 class _Patience:
-    """How long one call may still wait: for the server's first byte, and before retries."""
+    """How long one call may still wait: for the server's first byte, and before another attempt."""
 
     limit: asyncio.Timeout
     silence: float
     retries: float = RETRY_SECONDS
 
-    def grant(self, wait: float) -> bool:
-        """Whether there is time to wait so long and try again."""
+    def allows(self, wait: float) -> bool:
+        """Whether there is time to wait so long and ask again; if so, it is counted."""
         if wait > self.retries:
             return False
         self.retries -= wait
-        self.limit.reschedule(asyncio.get_running_loop().time() + wait + CONNECT_SECONDS + self.silence)
+        self.limit.reschedule(asyncio.get_running_loop().time() + wait + self.silence)
         return True
 
 
 _patience: ContextVar[_Patience] = ContextVar("_patience")
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """The SDK, imported and set up."""
-
-    sdk: ModuleType
-    http: ModuleType
-    client: Sdk
+async def _judge(response: Any) -> None:
+    """Hook on every response: keeps the SDK from waiting longer than a person would, or for money that will not come."""
+    if response.status_code < 400:
+        return
+    error = error_of(await response.aread())
+    wait = retry_after(response.headers) or 0.0
+    if kind(response.status_code, error) is ModelQuotaUsedUp or not _patience.get().allows(wait):
+        response.headers["x-should-retry"] = "false"  # both SDKs obey it
 
 
 class Line:
     """The line to one provider. The SDK is imported at the first call, so that a process that is not asked stays small.
 
-    `connect(sdk, http_client)` builds the SDK's client; it runs in a thread. `package` is the SDK's, and the extra's, name.
+    `connect(sdk, http_client)` builds the SDK's client, in a thread; it may raise `ModelError`. `package` is the name of
+    the SDK and of our extra that brings it.
     """
 
     def __init__(
-        self, name: str, config: ModelConfig, package: str, connect: Callable[[ModuleType, Any], Sdk]
+        self, name: str, config: ModelConfig, package: str, connect: Callable[[ModuleType, Any], Client]
     ) -> None:
-        """Raises `ModelRejected` where the configuration lacks a model name, or the installation the SDK."""
+        """Raises `ModelRejected` where the configuration names no model, or the SDK is not installed."""
         if not config.model:
             raise ModelRejected(name, f"no model is named; set models.{name}.model")
         if importlib.util.find_spec(package) is None:
-            raise ModelRejected(name, f"package {package!r} is not installed; run pip install 'boswell[{package}]'")
+            raise ModelRejected(
+                name, f"package {package!r} is not installed; pip install 'boswell[{package}]'"
+            )
         self._name = name
         self._label = config.model
         self._timeout = config.timeout
         self._package = package
         self._connect = connect
-        self._loading: asyncio.Task[_Loaded] | None = None
+        self._client: Client | None = None
+        self._loading = asyncio.Lock()
 
-    async def client(self) -> Sdk:
-        """The SDK's client, made at the first call."""
-        return (await self._load()).client
+    async def client(self) -> Client:
+        """The SDK's client, made at the first call. Raises `ModelError` where it can not be."""
+        if self._client is None:
+            async with self._loading:
+                if self._client is None:
+                    self._client = await asyncio.to_thread(self._load)
+        return self._client
+
+    async def close(self) -> None:
+        """Let go of connections. Idempotent; a later call connects anew."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
     async def converse(self, path: str, body: Mapping[str, Any], answer: Answer) -> AsyncIterator[ModelEvent]:
         """Post `body` and stream what comes back through `answer`. Text that came before a failure is yielded first."""
-        held = ""  # the first half of a surrogate pair whose second half is in the next chunk
-        failure: ModelError | None = None
-        async with aclosing(self._chunks(path, body)) as batches:
-            while True:
+        response = await self._post(path, body)
+        try:
+            pieces = response.aiter_bytes()
+            events = Events()
+            half = ""  # of a surrogate pair whose other half is in the next piece
+            while not answer.over:
+                failure: ModelError | None = None
                 try:
-                    for chunk in await anext(batches):
+                    piece = await self._read(pieces)
+                    for chunk in events.feed(piece or b"\n\n"):
                         answer.take(chunk)
-                except StopAsyncIteration:
-                    break
+                    answer.over = answer.over or events.done or not piece
+                except ValueError:
+                    failure = ModelUnavailable(
+                        self._name, "the answer holds a chunk that is not a JSON object"
+                    )
                 except ModelError as exc:
-                    failure = None if isinstance(exc, ModelUnavailable) and answer.complete else exc
-                    break
-                finally:
-                    text = held + answer.drain()
-                if text:
-                    held = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-                    if visible := well_formed(text.removesuffix(held)):
+                    failure = exc
+                if text := half + answer.drain():
+                    half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+                    if visible := well_formed(text.removesuffix(half)):
                         yield TextDelta(visible)
-                    text = ""
-        if rest := well_formed(text):
-            yield TextDelta(rest)
-        if failure is not None:
-            raise failure
-        yield answer.finished()
-
-    async def close(self) -> None:
-        """Let go of connections. Idempotent; a later call would connect anew."""
-        loading, self._loading = self._loading, None
-        if loading is not None:
-            with suppress(ModelError):
-                await (await loading).client.close()
-
-    async def _load(self) -> _Loaded:
-        # One import for calls that begin together; a caller that is cancelled does not take it from the others.
-        if self._loading is None:
-            self._loading = asyncio.create_task(self._import(), name=f"import {self._package}")
-        try:
-            return await asyncio.shield(self._loading)
-        except ModelError:
-            self._loading = None
-            raise
-
-    async def _import(self) -> _Loaded:
-        def build() -> _Loaded:
-            sdk = importlib.import_module(self._package)
-            http = importlib.import_module("httpx2")
-            logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs a line for each request
-            # Silence is timed here and not by the SDK, which would ask, and pay, again after a time-out.
-            http_client = sdk.DefaultAioHttpClient(
-                timeout=http.Timeout(None, connect=CONNECT_SECONDS),
-                limits=http.Limits(
-                    max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEP_CONNECTION_SECONDS
-                ),
-                event_hooks={"response": [_judge]},
-            )
-            return _Loaded(sdk, http, self._connect(sdk, http_client))
-
-        try:
-            return await asyncio.to_thread(build)
-        except ImportError as exc:
-            raise ModelRejected(
-                self._name,
-                f"package {self._package!r} can not be imported; run pip install 'boswell[{self._package}]'",
-            ) from exc
-
-    async def _chunks(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
-        """The answer's chunks, in batches as the network brought them. The connection is free again at the end."""
-        loaded = await self._load()
-        response = await self._post(loaded, path, body)
-        events = Events()
-        ended = False
-        try:
-            async with asyncio.timeout(self._timeout) as limit:
-                loop = asyncio.get_running_loop()
-                async for data in response.aiter_bytes():
-                    limit.reschedule(loop.time() + (DRAIN_SECONDS if ended else self._timeout))
-                    if ended:
-                        continue
-                    chunks, ended = events.feed(data)
-                    if ended:
-                        limit.reschedule(loop.time() + DRAIN_SECONDS)
-                    if chunks:
-                        yield chunks
-                if not ended and (chunks := events.feed(b"\n\n")[0]):
-                    yield chunks
-        except TimeoutError as exc:
-            if not ended:
-                raise ModelUnavailable(self._name, f"nothing came for {self._timeout:g} s") from exc
-        except (loaded.http.HTTPError, OSError) as exc:
-            if not ended:
-                raise ModelUnavailable(self._name, "the connection broke in the middle of the answer") from exc
-        except ValueError as exc:
-            raise ModelUnavailable(self._name, "the answer holds a chunk that is not JSON") from exc
+                if failure is not None:
+                    if answer.complete and isinstance(failure, ModelUnavailable):
+                        break
+                    raise failure
+            await _exhaust(pieces)
         finally:
             await response.aclose()
+        yield answer.finished()
 
-    async def _post(self, loaded: _Loaded, path: str, body: Mapping[str, Any]) -> Any:
-        sdk, http = loaded.sdk, loaded.http
+    async def _read(self, pieces: AsyncIterator[bytes]) -> bytes:
+        """What the network brings next; empty at the end."""
         try:
-            async with asyncio.timeout(CONNECT_SECONDS + self._timeout) as limit:
+            async with asyncio.timeout(self._timeout):
+                return await anext(pieces, b"")
+        except TimeoutError as exc:
+            raise ModelUnavailable(
+                self._name, f"the answer stalled: nothing for {self._timeout:g} s"
+            ) from exc
+        except _network_errors() as exc:
+            raise ModelUnavailable(self._name, "the connection broke in the middle of the answer") from exc
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        client = await self.client()
+        sdk = sys.modules[self._package]
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
                 token = _patience.set(_Patience(limit, self._timeout))
                 try:
-                    return await loaded.client.post(
-                        path, cast_to=http.Response, body=body, stream=True, stream_cls=sdk.AsyncStream
+                    return await client.post(
+                        path,
+                        cast_to=sys.modules["httpx2"].Response,
+                        body=body,
+                        stream=True,
+                        stream_cls=sdk.AsyncStream,
                     )
                 finally:
                     _patience.reset(token)
         except TimeoutError as exc:
             raise ModelUnavailable(self._name, f"no answer began within {self._timeout:g} s") from exc
         except sdk.APIStatusError as exc:
-            error = exc.body.get("error", exc.body) if isinstance(exc.body, dict) else exc.body
-            raise classify(self._name, self._label, exc.status_code, error, exc.response.headers) from exc
-        except sdk.APIConnectionError as exc:
+            error = error_of(exc.response.content)
+            wait = retry_after(exc.response.headers)
+            raise failed(self._name, self._label, exc.status_code, error, wait) from exc
+        except (sdk.APIConnectionError, *_network_errors()) as exc:
             raise ModelUnavailable(self._name, "no connection; check the network and base_url") from exc
-        except http.HTTPError as exc:
-            raise ModelUnavailable(self._name, "the connection broke before the answer") from exc
+
+    def _load(self) -> Client:
+        try:
+            sdk = importlib.import_module(self._package)
+            http = importlib.import_module("httpx2")
+        except ImportError as exc:
+            problem = f"package {self._package!r} can not be imported; pip install 'boswell[{self._package}]'"
+            raise ModelRejected(self._name, problem) from exc
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it has a line for each request
+        http_client = sdk.DefaultAioHttpClient(
+            # Silence is timed here: the SDK would ask, and pay, once more after a time-out of its own.
+            timeout=http.Timeout(None, connect=CONNECT_SECONDS),
+            limits=http.Limits(keepalive_expiry=KEEP_CONNECTION_SECONDS),
+            event_hooks={"response": [_judge]},
+        )
+        try:
+            return self._connect(sdk, http_client)
+        except http.InvalidURL as exc:
+            raise ModelRejected(self._name, f"models.{self._name}.base_url is not an address") from exc
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """What the transport raises: httpx's errors, and those of aiohttp that it forgets to translate."""
+    return sys.modules["httpx2"].HTTPError, sys.modules["aiohttp"].ClientError, OSError
+
+
+async def _exhaust(pieces: AsyncIterator[bytes]) -> None:
+    """Read to the end. A server that does not end in time is left, with its connection."""
+    with suppress(Exception):  # the answer is whole; what fails now is nobody's loss
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in pieces:
+                pass
 
 
 class Events:
-    """Server-sent events, as JSON objects, from pieces of bytes cut anywhere."""
+    """Server-sent events as JSON objects, from pieces of bytes cut anywhere."""
 
     def __init__(self) -> None:
+        self.done = False
+        """`[DONE]` has come."""
         self._tail = b""
         self._data: list[bytes] = []
-        self._failed = False
+        self._name = b""
 
-    def feed(self, piece: bytes) -> tuple[list[dict[str, Any]], bool]:
-        """The objects that are whole now, and whether the end mark `[DONE]` has come.
+    def feed(self, piece: bytes) -> Iterator[dict[str, Any]]:
+        """Each object that is whole now. ValueError for data that is none."""
+        lines = (self._tail + piece).split(b"\n")
+        self._tail = lines.pop()
+        for raw in lines:
+            line = raw.removesuffix(b"\r")
+            if line.startswith(b"data:"):
+                self._data.append(line[5:])
+            elif line.startswith(b"event:"):
+                self._name = line[6:].strip()
+            elif not line and self._data:
+                data = b"\n".join(self._data).strip()
+                name, self._name = self._name, b""
+                self._data.clear()
+                if data == b"[DONE]":
+                    self.done = True
+                    return
+                chunk = json.loads(data.decode())
+                if not isinstance(chunk, dict):
+                    raise ValueError
+                yield {"error": chunk} if name == b"error" and "error" not in chunk else chunk
 
-        Raises ValueError for data that is not a JSON object; the objects before it in `piece` are given first, the error
-        with the next call.
-        """
-        raise NotImplementedError
+
+def error_of(content: bytes) -> dict[str, Any]:
+    """The error object of a response's body; empty if there is none."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return {}
+    error = body.get("error", body) if isinstance(body, dict) else body
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait."""
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return float(milliseconds) / 1000
+        value = headers.get("retry-after", "")
+        if re.fullmatch(r"[0-9.]+", value):
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time()) if value else None
+    except ValueError:
+        return None
+
+
+_NO_MONEY = {"insufficient_quota", "billing_error", "billing_not_active", "billing_hard_limit_reached"}
+_NO_KEY = {"authentication_error", "permission_error", "invalid_api_key"}
+_BUSY = {"overloaded_error", "rate_limit_error", "rate_limit_exceeded", "engine_overloaded"}
+_FILTERED = {"content_filter", "content_policy_violation"}
+_TOO_LONG = {"context_length_exceeded", "exceed_context_size_error", "request_too_large"}
+# No code tells these: Anthropic calls them invalid_request_error, and compatible servers write what they like.
+_TOO_LONG_WORDS = re.compile(
+    r"prompt is too long|context (length|window|size)|maximum context|too many (input )?tokens"
+)
+_NO_MONEY_WORDS = re.compile(r"credit balance|exceeded your current quota")
+
+
+def kind(status: int | None, error: Mapping[str, Any]) -> type[ModelError]:
+    """Which error a provider's status and error object are. Without a status (in mid-stream) its codes decide."""
+    codes = {str(error.get(key) or "").lower() for key in ("type", "code")}
+    message = str(error.get("message") or "").lower()
+    if status is None and isinstance(code := error.get("code"), int):  # as vLLM and several gateways have it
+        status = code
+    if status == 402 or codes & _NO_MONEY or _NO_MONEY_WORDS.search(message):
+        return ModelQuotaUsedUp
+    if status in (401, 403) or codes & _NO_KEY:
+        return ModelUnauthorized
+    if codes & _FILTERED:
+        return ModelRefused
+    if status in (429, 529) or codes & _BUSY:
+        return ModelOverloaded
+    if status == 413 or codes & _TOO_LONG or (status in (None, 400, 422) and _TOO_LONG_WORDS.search(message)):
+        return ContextTooLong
+    if status is None or status >= 500 or status in (408, 409):
+        return ModelUnavailable
+    return ModelRejected
+
+
+_ADVICE = {
+    ModelOverloaded: "the provider asks for patience",
+    ModelUnavailable: "the provider has a fault",
+    ModelUnauthorized: "the provider does not accept the key; check api_key and what it may use",
+    ModelQuotaUsedUp: "the account has no money or quota left; see the provider's billing page",
+    ModelRefused: "a content filter stopped it",
+    ContextTooLong: "the conversation does not fit the model's context; lower streams.context_tokens",
+    ModelRejected: "the provider calls the request wrong; check the model's name and its options",
+}
+
+
+def failed(
+    name: str, label: str, status: int | None, error: Mapping[str, Any], wait: float | None = None
+) -> ModelError:
+    """The error of a provider's error object. Of its words only identifiers are kept: the rest may quote the person."""
+    cls = kind(status, error)
+    told = [f"HTTP {status}"] if status else []
+    for key in ("type", "code", "param"):
+        if re.fullmatch(r"[\w.\[\]-]{1,64}", word := str(error.get(key) or "")) and word not in told:
+            told.append(word)
+    problem = f"{_ADVICE[cls]} ({', '.join([repr(label), *told])})"
+    return ModelOverloaded(name, problem, wait) if cls is ModelOverloaded else cls(name, problem)

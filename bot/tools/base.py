@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
+from memory.transcripts import Transcripts
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from bot.events import ToolCall, Variables
 from bot.models.base import ToolSpec
-from memory.transcripts import Transcripts
 
 
-class ToolProblem(Exception):  # noqa: N818 - it is no fault: the tool tells the model, in its own words, why it did nothing
+class ToolProblem(Exception):
     """Raised by a tool to tell the model something. The message is one short safe sentence."""
 
 
@@ -53,7 +53,9 @@ class Tool:
         try:
             parsed = self.arguments.model_validate_json(call.arguments or "{}")
         except ValidationError as exc:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors())
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors()
+            )
             raise ToolProblem(f"The arguments do not fit: {problems}") from exc
         values = {name: getattr(parsed, name) for name in type(parsed).model_fields}
         if inspect.iscoroutinefunction(self.function):
@@ -71,7 +73,8 @@ def tool(function: Callable[..., Awaitable[object] | object]) -> Tool:
     hints = get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())[1:]
     fields: dict[str, Any] = {
-        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default) for p in parameters
+        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default)
+        for p in parameters
     }
     arguments = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
     schema: Mapping[str, Any] = {k: v for k, v in arguments.model_json_schema().items() if k != "title"}

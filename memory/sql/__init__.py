@@ -25,7 +25,9 @@ def queries() -> dict[str, str]:
 def migrations() -> list[tuple[int, str]]:
     """Version number to script, ascending from 1 without a gap."""
     folder = resources.files(__name__).joinpath("migrations")
-    scripts = sorted((int(f.name[:4]), f.read_text("utf-8")) for f in folder.iterdir() if f.name.endswith(".sql"))
+    scripts = sorted(
+        (int(f.name[:4]), f.read_text("utf-8")) for f in folder.iterdir() if f.name.endswith(".sql")
+    )
     if [number for number, _ in scripts] != list(range(1, len(scripts) + 1)):
         raise ValueError("migrations must be numbered from 0001 without a gap")
     return scripts

@@ -1,0 +1,223 @@
+"""The demo model: no key, no network, a few rules. It says what it is, and it drives the real loop of streaming and tools.
+
+It is what a newcomer meets first and what the acceptance tests run on, so everything it claims to know comes from the
+conversation or from a tool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+from bot.context import SUMMARY_PROMPT
+from bot.events import AssistantSaid, Summarised, ToolCall, ToolReturned, Usage, UserSaid
+from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
+
+ABILITIES = (
+    "I have no real understanding: I follow a few rules. Tell me your name, ask what we talked about today or yesterday, "
+    "what your name is or what time it is; say “count to 50”, “write 200 words” or “show me some Markdown”."
+)
+GREETING = f"Hello! I am the built-in demo model. {ABILITIES}"
+PUZZLED = f"I am the built-in demo model, and I did not understand that. {ABILITIES}"
+MARKDOWN = """\
+# A heading
+
+Some **bold**, some *italic*, some ~~struck~~ and some `code`, with [a link](https://example.org).
+
+- first
+- second
+  - nested
+
+1. one
+2. two
+
+> A quotation.
+
+```python
+def greet(name: str) -> str:
+    return f"Hello, {name}!"
+```
+
+| month | days |
+|---|---|
+| May | 31 |
+| June | 30 |
+"""
+_WORDS = (
+    "the quick brown fox jumps over the lazy dog while a patient clerk writes down every word of it".split()
+)
+_MOST_NUMBERS = 10_000
+_MOST_WORDS = 50_000
+_LONGEST_QUOTATION = 3000  # characters
+_DATE = r"\d{4}-\d\d-\d\d"
+_NAME = re.compile(r"(?i:\bmy name is|\bcall me)\s+([^\W\d_][\w'’-]*(?:\s+[A-Z][\w'’-]*)*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to say, or which tool to call first."""
+
+    text: str = ""
+    call: ToolCall | None = None
+    slow: bool = False
+
+
+class DemoModel:
+    """See `bot.models.base.Model`."""
+
+    pause: ClassVar[float] = 0.005
+    """Seconds between words, so that the streaming is seen."""
+    slow_pause: ClassVar[float] = 0.05
+    """Seconds between the numbers of a count, so that there is time for /stop."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.label = "demo"
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """See `bot.models.base.Model.stream`."""
+        answer = respond(request)
+        for word in re.findall(r"\s*\S+\s*", answer.text):
+            yield TextDelta(word)
+            await asyncio.sleep(self.slow_pause if answer.slow else self.pause)
+        calls = (answer.call,) if answer.call else ()
+        read = len(request.system) + sum(_length(event) for event in request.events)
+        written = len(answer.text) + sum(len(call.arguments) for call in calls)
+        yield Finished("tools" if calls else "stop", Usage(input=read // 4, output=written // 4), calls)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def respond(request: ModelRequest) -> Answer:
+    """What the rules say to the last message, given what its tools have returned so far."""
+    if request.system == SUMMARY_PROMPT:
+        return Answer(_summary(request))
+    last = max((i for i, e in enumerate(request.events) if isinstance(e, UserSaid)), default=None)
+    if last is None:
+        return Answer(GREETING)
+    turn = _Turn(request, last)
+    for pattern, rule in _RULES:
+        if found := pattern.search(turn.said.text):
+            return rule(turn, found)
+    return Answer(PUZZLED)
+
+
+class _Turn:
+    """The last message, what came before it, and what its tools returned."""
+
+    def __init__(self, request: ModelRequest, last: int) -> None:
+        said = request.events[last]
+        assert isinstance(said, UserSaid)  # noqa: S101 - the caller has looked for one
+        self.said = said
+        self.before = request.events[:last]
+        self._returned = [e for e in request.events[last:] if isinstance(e, ToolReturned)]
+        self._tools = {tool.name for tool in request.tools}
+
+    def use(self, tool: str, arguments: dict[str, str], then: Callable[[str], str]) -> Answer:
+        """Call a tool, and in the next round say what `then` makes of its result."""
+        for event in self._returned:
+            if event.name == tool:
+                return Answer(
+                    f"I could not find out: {event.content}" if event.failed else then(event.content)
+                )
+        if tool not in self._tools:
+            return Answer(f"I am only the demo model and have no {tool} tool here, so I can not tell.")
+        return Answer(call=ToolCall(f"call_{uuid.uuid4().hex[:24]}", tool, json.dumps(arguments)))
+
+
+def _summary(request: ModelRequest) -> str:
+    words = "\n".join(e.text for e in request.events if isinstance(e, UserSaid))
+    return f"Notes of the demo model, which keeps the beginnings of what was said:\n{words[:1200]}"
+
+
+def _length(event: UserSaid | AssistantSaid | ToolReturned | Summarised) -> int:
+    return len(event.content if isinstance(event, ToolReturned) else event.text)
+
+
+def _quoted(text: str) -> str:
+    """A tool's result as a quotation, with the transcript's marks put in words."""
+    text = text.strip().replace("**user:**", "**You:**").replace("**assistant:**", "**Me:**")
+    if len(text) > _LONGEST_QUOTATION:
+        text = text[:_LONGEST_QUOTATION] + " …"
+    return "Here is what I found:\n\n" + "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+
+
+def _days(back: int, ahead: int = 0) -> dict[str, str]:
+    today = datetime.now(UTC).date()
+    return {"start": str(today - timedelta(days=back)), "end": str(today + timedelta(days=ahead))}
+
+
+def _recall(turn: _Turn, found: re.Match[str]) -> Answer:
+    text = found.string.lower()
+    dates = re.findall(_DATE, text)
+    if len(dates) > 1:
+        when = {"start": min(dates), "end": max(dates)}
+    elif dates:
+        when = {"date": dates[0]}
+    elif "yesterday" in text:
+        when = {"date": "yesterday"}
+    elif "week" in text:
+        when = _days(7)
+    elif "month" in text or "remember" in text:
+        when = _days(31)
+    else:
+        when = {"date": "today"}
+    return turn.use("history", when, _quoted)
+
+
+def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:
+    for event in reversed(turn.before):
+        theirs = isinstance(event, UserSaid) and event.speaker == turn.said.speaker
+        if theirs and (found := _NAME.search(event.text)):
+            return Answer(f"Your name is {found[1]}.")
+
+    def look(transcripts: str) -> str:
+        names = _NAME.findall(transcripts)
+        return (
+            f"Your name is {names[-1]}. I looked it up."
+            if names
+            else "You have not told me your name lately."
+        )
+
+    return turn.use("history", _days(31, 1), look)  # a day ahead: theirs may be a zone where it is tomorrow
+
+
+def _clock(turn: _Turn, found: re.Match[str]) -> Answer:
+    zone = re.search(r"\b[A-Z]\w+/[A-Z]\w+\b", found.string)
+    return turn.use("clock", {"timezone": zone[0]} if zone else {}, lambda told: f"The clock says: {told}")
+
+
+def _count(_: _Turn, found: re.Match[str]) -> Answer:
+    most = min(int(found[1]), _MOST_NUMBERS)
+    return Answer(" ".join(str(number) for number in range(1, most + 1)) or "Done.", slow=True)
+
+
+def _write(_: _Turn, found: re.Match[str]) -> Answer:
+    wanted = max(1, min(int(found[1]), _MOST_WORDS))
+    words = [_WORDS[i % len(_WORDS)] for i in range(wanted)]
+    paragraphs = (" ".join(words[i : i + 60]).capitalize() + "." for i in range(0, wanted, 60))
+    return Answer("\n\n".join(paragraphs))
+
+
+_RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]]] = [
+    (re.compile(pattern, re.IGNORECASE), rule)
+    for pattern, rule in (
+        (r"\b(what('?s| is) my name|who am i)\b", _their_name),
+        (r"\bwhat (did|have|had) (we|i)\b.*\b(talk|sa(y|id)|discuss|tell|told)|\bdo you remember\b", _recall),
+        (r"\bwhat('?s| is)? (the )?(time|date|day)\b", _clock),
+        (r"\bcount to (\d{1,9})\b", _count),
+        (r"\bwrite (?:me )?(\d{1,9}) words\b", _write),
+        (r"\bmarkdown\b", lambda _, __: Answer(MARKDOWN)),
+        (
+            r"^\W*(hello|hi|hey|good (morning|day|evening)|help|/start|what can you do|who are you)\b",
+            lambda _, __: Answer(GREETING),
+        ),
+    )
+] + [(_NAME, lambda _, found: Answer(f"Nice to meet you, {found[1]}."))]

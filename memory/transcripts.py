@@ -1,0 +1,513 @@
+"""What was said, in dated Markdown that anyone can read: a folder per person, a file per day, a section per conversation.
+
+    ## 14:03:22 UTC
+
+    **user:** My name is Anna.
+
+    **assistant:** Nice to meet you, Anna.
+
+    ---
+
+    ## 15:10:04 UTC · telegram group -100123 "Book club"
+
+Everything that is written ends in a blank line, so that a turn is added by appending to the file. People may edit and delete
+these files: reading takes whatever it finds, and writing loses nothing of it.
+
+No line of a message looks like a line of the structure: such a line gets a backslash before its first sign, and reading takes
+one away. That holds for every line break that `str.splitlines` knows, for leading white space, and for what other Markdown
+parsers take for a heading or a rule.
+
+Plain synchronous file work without a database; the caller runs it in a thread. At any time only one writer may be at work
+on a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, tzinfo
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, unquote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+Role = Literal["user", "assistant"]
+Message = tuple[Role, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a conversation was, if it was not private. The ids are the platform's own."""
+
+    platform: str
+    kind: str
+    chat_id: str
+    title: str = ""
+    thread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """One complete turn: what was said to us, then what we answered.
+
+    `at` is when the person wrote, in unix seconds. `timezone` is an IANA name; one that does not exist counts as UTC.
+    `place` is None for a private chat.
+    """
+
+    user_id: str
+    at: float
+    timezone: str
+    place: Place | None
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the database knows before a write.
+
+    `size` is the file's size in bytes after our last write (None: we never wrote it); `heading` that of this
+    conversation's section in it (None: not begun) and `turns` the number of turns there; `taken` all headings that the database knows of this file.
+    """
+
+    size: int | None = None
+    heading: str | None = None
+    turns: int = 0
+    taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the database should know after a write: see `Known`."""
+
+    path: Path
+    heading: str
+    size: int
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A conversation as its file has it.
+
+    `heading` is the whole line without `## `, `time` its part before the place. `stray` is text from other hands that stands
+    before the first message; before the first heading of a file it makes a section with an empty heading.
+    """
+
+    heading: str
+    time: str
+    place: Place | None
+    messages: tuple[Message, ...]
+    stray: str = ""
+
+
+def find_zone(name: str) -> ZoneInfo | None:
+    """The IANA zone of that name, or None."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "Europe" is a folder
+        return None
+
+
+def local_time(at: float, timezone: str) -> datetime:
+    """Unix seconds as the wall clock there; in UTC where there is no such zone."""
+    zone: tzinfo = find_zone(timezone) or UTC
+    return datetime.fromtimestamp(at, zone)
+
+
+# The forms of a line that has a meaning in the file, or would have one to some parser.
+_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+_SPACES = rf"[^\S{_BREAKS}]*+"
+_END = rf"(?=[{_BREAKS}]|\Z)"
+_STRUCTURE = "|".join(
+    (
+        r"##|#(?=\s|\Z)",  # headings
+        rf"---|(?:-+|=+){_SPACES}{_END}",  # the separator; lines that make a heading of the line before
+        rf"([*_-])(?:{_SPACES}\3){{2,}}{_SPACES}{_END}",  # rules of every kind
+        r"\*\*(?:user|assistant):\*\*",
+    )
+)
+_TO_ESCAPE = re.compile(rf"([{_BREAKS}]{_SPACES})(\\*+)(?={_STRUCTURE})", re.IGNORECASE)
+_ESCAPED = re.compile(rf"([{_BREAKS}]{_SPACES})\\(\\*+)(?={_STRUCTURE})", re.IGNORECASE)
+
+
+def escape(text: str) -> str:
+    """The text as it stands behind a `**role:** `: no line of it looks like structure. `unescape` gives it back."""
+    return _TO_ESCAPE.sub(r"\1\\\2", text)
+
+
+def unescape(text: str) -> str:
+    """The text that `escape` was given."""
+    return _ESCAPED.sub(r"\1\2", text)
+
+
+def render(messages: Iterable[Message]) -> str:
+    """The messages in the form of the file."""
+    return "".join(f"**{role}:** {escape(text)}\n\n" for role, text in messages)
+
+
+# Signs in a title that could end the line, the quotes or the part of the heading, or turn the reading direction.
+_UNSAFE_IN_TITLE = re.compile("[\x7f-\x9f\u00b7\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_HEADING_PLACE = re.compile(r'(?P<time>.*?) · (\w+) (\w+) (\S+)(?: ("(?:[^"\\]|\\.)*"))?(?: topic (\S+))?')
+
+
+def _suffix(place: Place) -> str:
+    parts = [place.platform, place.kind, _quote(place.chat_id)]
+    if place.title:
+        title = json.dumps(place.title, ensure_ascii=False)
+        parts.append(_UNSAFE_IN_TITLE.sub(lambda match: f"\\u{ord(match[0]):04x}", title))
+    if place.thread:
+        parts.append(f"topic {_quote(place.thread)}")
+    return " · " + " ".join(parts)
+
+
+def _quote(native_id: str) -> str:
+    return quote(native_id, safe="-_.:@", errors="surrogatepass")
+
+
+def _unquote(text: str) -> str:
+    return unquote(text, errors="surrogatepass") if "%" in text else text
+
+
+def _read_heading(heading: str) -> tuple[str, Place | None]:
+    """Its time and place. A heading from another hand has no place: then it counts as private."""
+    match = _HEADING_PLACE.fullmatch(heading)
+    if match is None:
+        return heading, None
+    time, platform, kind, chat_id, title, thread = match.groups(default="")
+    try:
+        return time, Place(platform, kind, _unquote(chat_id), json.loads(title or '""'), _unquote(thread))
+    except ValueError:
+        return heading, None
+
+
+def _headings(record: TurnRecord) -> Iterator[str]:
+    """Headings for a section that begins with this turn, best first: its second, then the seconds after it."""
+    suffix = _suffix(record.place) if record.place else ""
+    at = record.at
+    while True:
+        local = local_time(at, record.timezone)
+        yield f"{local:%H:%M:%S} {local:%Z}{suffix}"
+        at += 1
+
+
+_HEADING_LINE = re.compile(rb"^(?:\xef\xbb\xbf)?(?:---[ \t]*\r?\n[ \t\r\n]*)?## (.*)$", re.MULTILINE)
+_MESSAGE_START = re.compile(rb"^\*\*(user|assistant):\*\* ?", re.MULTILINE | re.IGNORECASE)
+_LINE_ENDS = re.compile(r"(?:\r?\n){1,2}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A section by its place in the file's bytes: it reaches from `start`, its text from `body`, to `end`."""
+
+    heading: str
+    start: int
+    body: int
+    end: int
+
+
+def _spans(data: bytes) -> list[_Span]:
+    found = list(_HEADING_LINE.finditer(data))
+    ends = [match.start() for match in found[1:]] + [len(data)]
+    spans = [
+        _Span(_decode(match[1]).strip(), match.start(), min(match.end() + 1, len(data)), end)
+        for match, end in zip(found, ends, strict=False)
+    ]
+    first = found[0].start() if found else len(data)
+    return [_Span("", 0, 0, first), *spans] if data[:first].strip() else spans
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def _without_ends(text: str) -> str:
+    """Take away the blank line that ends every message; an editor may have taken a part of it before."""
+    return text[:-2] if text.endswith("\n\n") else _LINE_ENDS.sub("", text)
+
+
+def _messages(body: bytes) -> tuple[str, list[Message]]:
+    """What stands before the first message, and the messages."""
+    found = list(_MESSAGE_START.finditer(body))
+    ends = [match.start() for match in found[1:]] + [len(body)]
+    messages: list[Message] = [
+        (
+            "user" if match[1].lower() == b"user" else "assistant",
+            unescape(_without_ends(_decode(body[match.end() : end]))),
+        )
+        for match, end in zip(found, ends, strict=False)
+    ]
+    return _decode(body[: found[0].start() if found else len(body)]).strip(), messages
+
+
+def _turn_starts(data: bytes, span: _Span) -> list[int]:
+    """Where the turns of a section begin: with what the person said after an answer."""
+    found = [
+        (match.start(), match[1].lower()) for match in _MESSAGE_START.finditer(data[span.body : span.end])
+    ]
+    before = [b"", *(role for _, role in found)]
+    return [
+        span.body + at
+        for (at, role), previous in zip(found, before, strict=False)
+        if not previous or (role == b"user" != previous)
+    ]
+
+
+def parse(data: bytes) -> list[Section]:
+    """The sections of a file, whatever it holds: what can not be understood stays a part of what surrounds it."""
+    sections = []
+    for span in _spans(data):
+        time, place = _read_heading(span.heading)
+        stray, messages = _messages(data[span.body : span.end])
+        sections.append(Section(span.heading, time, place, tuple(messages), stray))
+    return sections
+
+
+# A user id is `<platform>-<id>`. In the id, small and capital letters never stand together (`%41` is the escape of a letter of
+# the other case), and of one platform all ids take the same case: so no two share a folder where case does not count.
+_USER_ID = re.compile(r"[a-z0-9_]+-(?:(?:[a-z0-9_-]|%[0-9a-f]{2})+|(?:[A-Z0-9_-]|%[0-9a-f]{2})+)", re.ASCII)
+_FILE_NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.md", re.ASCII)
+_MOST_REMEMBERED = 4096  # files whose end is kept in mind; for any other the next write reads the file
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a write comes to: `payload` takes the place of the bytes from `at` to `until`.
+
+    An empty payload: the turn stands there already, and ends at `at`. Afterwards the conversation has `turns` turns under
+    `heading`, and `last` is the file's last heading with the number of turns under it.
+    """
+
+    heading: str
+    turns: int
+    at: int
+    until: int
+    payload: bytes
+    last: tuple[str, int]
+
+
+class Transcripts:
+    """The transcripts under one folder. Methods raise ValueError for what is no user id, and OSError as the disk does."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        # Of files as we left them: the size, the last heading and the number of turns under it.
+        self._ends: dict[Path, tuple[int | None, str | None, int]] = {}
+
+    def date_of(self, record: TurnRecord) -> date:
+        """The date of the file that a turn belongs to."""
+        return local_time(record.at, record.timezone).date()
+
+    def path(self, user_id: str, day: date) -> Path:
+        """Where a person's file of that day is, or would be."""
+        return self._folder(user_id) / f"{day.isoformat()}.md"
+
+    def dates(self, user_id: str) -> list[date]:
+        """The days for which there is a file, oldest first."""
+        found = []
+        try:
+            with os.scandir(self._folder(user_id)) as entries:
+                for entry in entries:
+                    match = _FILE_NAME.fullmatch(entry.name)
+                    if match and entry.is_file():
+                        with contextlib.suppress(ValueError):  # 2026-02-31.md: not one of ours
+                            found.append(date.fromisoformat(match[1]))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(found)
+
+    def raw(self, user_id: str, day: date) -> str:
+        """The file as it is; empty if there is none. What is no UTF-8 becomes the replacement character."""
+        return _decode(_read(self.path(user_id, day)))
+
+    def day(self, user_id: str, day: date) -> list[Section]:
+        """The conversations of a day, in the order of the file. Raises nothing on account of what the file holds."""
+        return parse(_read(self.path(user_id, day)))
+
+    def write(self, record: TurnRecord, known: Known) -> Written:
+        """Bring a turn into its file, durably and once: if it stands there already, nothing is written.
+
+        `known` is what the database knew before the turn. Repeating a call with the same `known` after a kill at any
+        instant is harmless, and what others changed in the file meanwhile stays. The turn goes to the end of its
+        conversation's section; if that is gone, or there is none yet, it begins one.
+        """
+        path = self.path(record.user_id, self.date_of(record))
+        turn = _encode(render(record.messages))
+        with self._lock:
+            end = self._ends.get(path)
+        if known.size and known.heading and end == (known.size, known.heading, known.turns):
+            with contextlib.suppress(FileNotFoundError):
+                if _append(path, turn, only_at=known.size):
+                    size, turns = known.size + len(turn), known.turns + 1
+                    self._remember(path, (size, known.heading, turns))
+                    return Written(path, known.heading, size, turns)
+        return self._write_after_reading(path, turn, record, known)
+
+    def _write_after_reading(self, path: Path, turn: bytes, record: TurnRecord, known: Known) -> Written:
+        data = _read(path)
+        marked = min(known.size or 0, len(data))
+
+        # What follows the last mark is mostly this very turn, whole or torn, from a process that was killed.
+        if marked < len(data):
+            plan = _plan(data[:marked], turn, record, known)
+            tail = data[marked:]
+            if plan.payload and plan.at == marked:
+                if tail.startswith(plan.payload):
+                    return self._written(path, plan, marked + len(plan.payload), len(data))
+                if plan.payload.startswith(
+                    tail.rstrip(b"\0")
+                ):  # some file systems fill up with NULs at a power cut
+                    os.truncate(path, marked)
+                    data = data[:marked]
+
+        plan = _plan(data, turn, record, known)
+        if not plan.payload:
+            return self._written(path, plan, max(plan.at, marked), len(data))
+        _make_folder(path.parent)
+        size = plan.at + len(plan.payload) + len(data) - plan.until
+        if (
+            plan.at == len(data) == (known.size or 0)
+        ):  # only by the mark could a torn append be told from an edit
+            _append(path, plan.payload)
+            if not data:
+                _sync_folder(path.parent)
+        else:
+            _replace(path, data[: plan.at] + plan.payload + data[plan.until :])
+        return self._written(path, plan, size, size)
+
+    def _written(self, path: Path, plan: _Plan, size: int, real_size: int) -> Written:
+        """Answer that the file is accounted for up to `size`. Beyond it may be turns whose marks were lost as well."""
+        self._remember(path, (size, *plan.last) if size == real_size else None)
+        return Written(path, plan.heading, size, plan.turns)
+
+    def _remember(self, path: Path, end: tuple[int, str, int] | None) -> None:
+        with self._lock:
+            self._ends.pop(path, None)
+            if end is not None:
+                self._ends[path] = end
+            if len(self._ends) > _MOST_REMEMBERED:
+                del self._ends[next(iter(self._ends))]
+
+    def _folder(self, user_id: str) -> Path:
+        if not _USER_ID.fullmatch(user_id) or len(user_id) > 255:
+            raise ValueError(
+                f"{user_id[:80]!r} is no user id: it reads <platform>-<the platform's own id>, such as telegram-1001"
+            )
+        return self._root / user_id
+
+
+def _plan(data: bytes, turn: bytes, record: TurnRecord, known: Known) -> _Plan:
+    """How the turn comes into a file that holds `data`."""
+    spans = _spans(data)
+    by_heading = {span.heading: span for span in reversed(spans)}
+    if known.heading is not None and known.heading in by_heading:
+        return _plan_in_section(data, spans, by_heading[known.heading], known.turns, turn)
+    for heading in _headings(record):
+        if heading in known.taken:
+            continue
+        begun = _encode(f"## {heading}\n\n") + turn
+        span = by_heading.get(heading)
+        if span is None:
+            separator = b"---\n\n" if data.strip() else b""
+            return _Plan(heading, 1, len(data), len(data), _gap(data) + separator + begun, (heading, 1))
+        # A section that the database does not know: ours if it holds this turn, or the beginning of it.
+        start = data.index(b"##", span.start)
+        if span is spans[-1] and begun != data[start:] and begun.startswith(data[start:]):
+            return _Plan(heading, 1, start, len(data), begun, (heading, 1))
+        plan = _plan_in_section(data, spans, span, 0, turn)
+        if not plan.payload:
+            return plan
+    raise AssertionError("headings never end")  # pragma: no cover
+
+
+def _plan_in_section(data: bytes, spans: list[_Span], span: _Span, before: int, turn: bytes) -> _Plan:
+    """How the turn comes into a section where `before` turns are known to stand."""
+    starts = _turn_starts(data, span)
+    is_last = span is spans[-1]
+
+    def plan(turns: int, at: int, until: int, payload: bytes, standing: int) -> _Plan:
+        last = (
+            (span.heading, standing) if is_last else (spans[-1].heading, len(_turn_starts(data, spans[-1])))
+        )
+        return _Plan(span.heading, turns, at, until, payload, last)
+
+    if before < len(starts):  # the mark of this turn was lost, or somebody wrote into the section
+        at, end = starts[before], [*starts[1:], span.end][before]
+        standing = data[at:end]
+        if _messages(standing) == _messages(turn):
+            return plan(before + 1, end, end, b"", len(starts))
+        if is_last and end == len(data) and turn.startswith(standing):
+            return plan(before + 1, at, end, turn, before + 1)
+    return plan(len(starts) + 1, span.end, span.end, _gap(data[: span.end]) + turn, len(starts) + 1)
+
+
+def _gap(data: bytes) -> bytes:
+    """What is missing from a blank line at the end."""
+    if not data or data.endswith((b"\n\n", b"\n\r\n")):
+        return b""
+    return b"\n" if data.endswith(b"\n") else b"\n\n"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return b""
+
+
+def _append(path: Path, payload: bytes, *, only_at: int | None = None) -> bool:
+    """Add to the end of a file, durably. With `only_at`, only to a file of that size; else False."""
+    create = os.O_CREAT if only_at is None else 0
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | create, 0o600)
+    try:
+        if only_at is not None and os.fstat(fd).st_size != only_at:
+            return False
+        _write_all(fd, payload)
+    finally:
+        os.close(fd)
+    return True
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put new content in the place of a file's, durably and at one instant."""
+    temporary = path.with_name(f".{path.name}.new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        _write_all(fd, data)
+    finally:
+        os.close(fd)
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+    os.fsync(fd)
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make durable which files a folder holds."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

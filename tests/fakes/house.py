@@ -1,0 +1,129 @@
+"""The whole of Boswell but the platforms and the models: real database, real files, a fake adapter and a scripted model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from adapters.base import Chat, Person, Received, Update, parse_command
+from bot.agent import Agent
+from bot.app import assemble
+from bot.app import House as Parts
+from bot.models.base import Model
+from bot.tools import ALL
+from config import Config
+from memory.database import Database, open_database
+from memory.journal import Journal
+from memory.transcripts import Transcripts
+from tests.fakes.memory_adapter import MemoryAdapter
+
+
+class _Over(Exception):
+    pass
+
+
+class House:
+    """A running Boswell. `say` is what a platform does; `texts(chat)` is what a person sees."""
+
+    def __init__(self, parts: Parts, adapter: MemoryAdapter, database: Database, folder: Path) -> None:
+        self.parts = parts
+        self.adapter = adapter
+        self.database = database
+        self.folder = folder
+        self._serial = int(time.time() * 1000)
+
+    def update(self, text: str, user: str = "1", chat: Chat | None = None, **more: Any) -> Update:
+        self._serial += 1
+        command, args = parse_command(text)
+        values: dict[str, Any] = {
+            "source": "memory:test",
+            "key": str(self._serial),
+            "chat": chat or Chat("memory", user),
+            "person": Person(f"memory-{user}", f"Person {user}"),
+            "text": text,
+            "message_id": f"m{self._serial}",
+            "at": time.time(),
+            "command": command,
+            "args": args,
+        }
+        return Update(**{**values, **more})
+
+    async def say(self, text: str, user: str = "1", chat: Chat | None = None, **more: Any) -> Update:
+        update = self.update(text, user, chat, **more)
+        await self.hand_in(update)
+        return update
+
+    async def hand_in(self, *updates: Update) -> None:
+        await self.parts.engine.accept([Received(u.source, u.key, u) for u in updates])
+
+    async def settled(self) -> None:
+        """Everything asked is answered, delivered and in its transcript."""
+        async with asyncio.timeout(20):
+            await self.parts.engine.idle()
+            await self.parts.delivery.drained()
+            await self.parts.journal.flush()
+
+    def texts(self, chat_id: str = "1") -> list[str]:
+        return self.adapter.texts(chat_id)
+
+    def transcript(self, user: str = "1") -> list[tuple[str, str]]:
+        """All (role, text) of a person's files, in order."""
+        transcripts = self.parts.journal.transcripts
+        return [
+            message
+            for day in transcripts.dates(f"memory-{user}")
+            for section in transcripts.day(f"memory-{user}", day)
+            for message in section.messages
+        ]
+
+
+def settings(folder: Path, **sections: Any) -> Config:
+    values: dict[str, Any] = {
+        "access": {"policy": "open"},
+        "models": {"main": {"provider": "demo"}},
+        "data_dir": str(folder),
+        "memory": {"dir": str(folder / "memory")},
+    }
+    return Config.model_validate({**values, **sections})
+
+
+@asynccontextmanager
+async def house(
+    folder: Path,
+    models: Model | Sequence[Model],
+    *,
+    adapter: MemoryAdapter | None = None,
+    recover: bool = True,
+    now: Callable[[], float] = time.time,
+    agent: dict[str, Any] | None = None,
+    **sections: Any,
+) -> AsyncIterator[House]:
+    """Start it; leaving the block is as abrupt as a kill for what still runs."""
+    config = settings(folder, **sections)
+    adapter = adapter or MemoryAdapter()
+    chain = tuple(models) if isinstance(models, Sequence) else (models,)
+    defined = Agent(
+        name="Boswell",
+        prompt="Be brief.",
+        models=chain,
+        tools={name: ALL[name] for name in config.agent.tools},
+        max_tool_rounds=config.agent.max_tool_rounds,
+        context_tokens=config.streams.context_tokens,
+        **(agent or {}),
+    )
+    async with open_database(folder / "boswell.db") as database:
+        journal = Journal(database, Transcripts(folder / "memory"), ("memory-",))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                parts = assemble(config, {"memory": adapter}, defined, database, journal, tasks, now)
+                if recover:
+                    await parts.delivery.recover("memory")
+                    await parts.engine.recover("memory")
+                yield House(parts, adapter, database, folder)
+                raise _Over
+        except* _Over:
+            pass
