@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from memory.transcripts import Transcripts
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from bot.events import ToolCall, Variables
 from bot.models.base import ToolSpec
+from memory.transcripts import Transcripts
 
 
 class ToolProblem(Exception):
@@ -51,12 +52,9 @@ class Tool:
         A plain function runs in a thread. Raises `ToolProblem` for arguments that do not fit, in words for the model.
         """
         try:
-            parsed = self.arguments.model_validate_json(call.arguments or "{}")
+            parsed = self.arguments.model_validate_json(call.arguments.strip() or "{}")
         except ValidationError as exc:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors()
-            )
-            raise ToolProblem(f"The arguments do not fit: {problems}") from exc
+            raise ToolProblem(self._misfit(exc)) from exc
         values = {name: getattr(parsed, name) for name in type(parsed).model_fields}
         if inspect.iscoroutinefunction(self.function):
             result = await self.function(context, **values)
@@ -64,11 +62,35 @@ class Tool:
             result = await asyncio.to_thread(self.function, context, **values)
         return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
 
+    def _misfit(self, exc: ValidationError) -> str:
+        problems = dict.fromkeys(
+            _problem(error) for error in exc.errors(include_url=False, include_context=False)[:5]
+        )
+        names = ", ".join(self.arguments.model_fields) or "none"
+        return f"{self.name} was not run: {'; '.join(problems)}. Its arguments are: {names}."
+
+
+def _problem(error: ErrorDetails) -> str:
+    """One misfit in plain words. `error["msg"]` of the other types reads "Input should be …" and quotes no input."""
+    name = ".".join(str(part)[:40] for part in error["loc"])
+    match error["type"]:
+        case "json_invalid":
+            return "the arguments are not valid JSON"
+        case "extra_forbidden":
+            return f"there is no argument {name!r}"
+        case "missing":
+            return f"the argument {name!r} is missing"
+        case _ if not name:
+            return "the arguments must be one JSON object"
+        case _:
+            return f"the argument {name!r} {error['msg'].replace('Input should', 'must', 1)}"
+
 
 def tool(function: Callable[..., Awaitable[object] | object]) -> Tool:
     """Make a tool of a function whose first parameter is the `ToolContext`.
 
-    Its name, its docstring and the other parameters' annotations are what the model sees; unknown arguments are refused.
+    Its name, its docstring and the other parameters' annotations (with `Field(description=…)`) are what the model sees;
+    unknown arguments are refused.
     """
     hints = get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -77,6 +99,13 @@ def tool(function: Callable[..., Awaitable[object] | object]) -> Tool:
         for p in parameters
     }
     arguments = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
-    schema: Mapping[str, Any] = {k: v for k, v in arguments.model_json_schema().items() if k != "title"}
+    schema: Mapping[str, Any] = _untitled(arguments.model_json_schema())
     spec = ToolSpec(function.__name__, inspect.cleandoc(function.__doc__ or ""), schema)
     return Tool(spec, function, arguments)
+
+
+def _untitled(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without the titles that pydantic makes of the names: they tell a model nothing and cost tokens in every call."""
+    properties = schema.get("properties", {})
+    bare = {name: {k: v for k, v in field.items() if k != "title"} for name, field in properties.items()}
+    return {k: v for k, v in schema.items() if k != "title"} | {"properties": bare}
