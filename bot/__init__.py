@@ -1,0 +1,20 @@
+"""Boswell: one assistant in every chat, that remembers. This is the map of the house.
+
+An update's way through it, in order:
+
+    adapters/<platform>   receives it and hands it to the engine, before confirming it to the platform
+    engine                keeps it in the inbox; per stream one after the other, streams side by side
+    access                is this person let in, is it for us, is it a command
+    turns                 one update worked through to its end, in guarded transactions
+    commands              what is answered without a model
+    agent                 the loop of model and tools, on a `stream` (a durable log and a bus) of `events`
+      context, prompt     what of the log a model gets to see
+      models/             providers behind one protocol; `demo` needs no key
+      tools/              what a model may call; its scope comes from the runner
+    delivery              shows the reply as it is written, then delivers it once, at the platform's pace
+      text                splits long Markdown
+    memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them
+
+    app                   puts all of it together, in visible order, in one task group
+    cli, status, live     the command line; server: HTTP for webhooks; logs; sentences: all that we say; errors
+"""

@@ -13,10 +13,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
 from typing import ClassVar
 
 from bot.context import SUMMARY_PROMPT
-from bot.events import AssistantSaid, Summarised, ToolCall, ToolReturned, Usage, UserSaid
+from bot.events import Event, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
 
 ABILITIES = (
@@ -49,9 +50,7 @@ def greet(name: str) -> str:
 | May | 31 |
 | June | 30 |
 """
-_WORDS = (
-    "the quick brown fox jumps over the lazy dog while a patient clerk writes down every word of it".split()
-)
+_SENTENCE = "the quick brown fox jumps over the lazy dog while a patient clerk writes down every word of it"
 _MOST_NUMBERS = 10_000
 _MOST_WORDS = 50_000
 _LONGEST_QUOTATION = 3000  # characters
@@ -137,7 +136,7 @@ def _summary(request: ModelRequest) -> str:
     return f"Notes of the demo model, which keeps the beginnings of what was said:\n{words[:1200]}"
 
 
-def _length(event: UserSaid | AssistantSaid | ToolReturned | Summarised) -> int:
+def _length(event: Event) -> int:
     return len(event.content if isinstance(event, ToolReturned) else event.text)
 
 
@@ -201,23 +200,38 @@ def _count(_: _Turn, found: re.Match[str]) -> Answer:
 
 def _write(_: _Turn, found: re.Match[str]) -> Answer:
     wanted = max(1, min(int(found[1]), _MOST_WORDS))
-    words = [_WORDS[i % len(_WORDS)] for i in range(wanted)]
+    words = list(islice(cycle(_SENTENCE.split()), wanted))
     paragraphs = (" ".join(words[i : i + 60]).capitalize() + "." for i in range(0, wanted, 60))
     return Answer("\n\n".join(paragraphs))
 
 
+def _meet(_: _Turn, found: re.Match[str]) -> Answer:
+    return Answer(f"Nice to meet you, {found[1]}.")
+
+
+def _greet(_: _Turn, __: re.Match[str]) -> Answer:
+    return Answer(GREETING)
+
+
+def _show_markdown(_: _Turn, __: re.Match[str]) -> Answer:
+    return Answer(MARKDOWN)
+
+
 _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]]] = [
-    (re.compile(pattern, re.IGNORECASE), rule)
-    for pattern, rule in (
-        (r"\b(what('?s| is) my name|who am i)\b", _their_name),
-        (r"\bwhat (did|have|had) (we|i)\b.*\b(talk|sa(y|id)|discuss|tell|told)|\bdo you remember\b", _recall),
-        (r"\bwhat('?s| is)? (the )?(time|date|day)\b", _clock),
-        (r"\bcount to (\d{1,9})\b", _count),
-        (r"\bwrite (?:me )?(\d{1,9}) words\b", _write),
-        (r"\bmarkdown\b", lambda _, __: Answer(MARKDOWN)),
-        (
-            r"^\W*(hello|hi|hey|good (morning|day|evening)|help|/start|what can you do|who are you)\b",
-            lambda _, __: Answer(GREETING),
+    (re.compile(r"(?i)\b(what('?s| is) my name|who am i)\b"), _their_name),
+    (
+        re.compile(
+            r"(?i)\bwhat (did|have|had) (we|i)\b.*\b(talk|sa(y|id)|discuss|tell|told)|\byou remember\b"
         ),
-    )
-] + [(_NAME, lambda _, found: Answer(f"Nice to meet you, {found[1]}."))]
+        _recall,
+    ),
+    (re.compile(r"(?i)\bwhat('?s| is)? (the )?(time|date|day)\b"), _clock),
+    (re.compile(r"(?i)\bcount to (\d{1,9})\b"), _count),
+    (re.compile(r"(?i)\bwrite (?:me )?(\d{1,9}) words\b"), _write),
+    (re.compile(r"(?i)\bmarkdown\b"), _show_markdown),
+    (_NAME, _meet),
+    (
+        re.compile(r"(?i)^\W*(hello|hi|hey|good (morning|day|evening)|help|what can you do|who are you)\b"),
+        _greet,
+    ),
+]

@@ -110,10 +110,12 @@ async def house(
         name="Boswell",
         prompt="Be brief.",
         models=chain,
-        tools={name: ALL[name] for name in config.agent.tools},
-        max_tool_rounds=config.agent.max_tool_rounds,
-        context_tokens=config.streams.context_tokens,
-        **(agent or {}),
+        **{
+            "tools": {name: ALL[name] for name in config.agent.tools},
+            "max_tool_rounds": config.agent.max_tool_rounds,
+            "context_tokens": config.streams.context_tokens,
+            **(agent or {}),
+        },
     )
     async with open_database(folder / "boswell.db") as database:
         journal = Journal(database, Transcripts(folder / "memory"), ("memory-",))
