@@ -211,7 +211,7 @@ class _Answer:
             case "pause_turn":
                 return Finished("pause", self._tokens(), opaque=self._opaque())
         calls = tuple(
-            ToolCall(b["id"], b["name"], well_formed("".join(self._inputs.get(i) or ("{}",))))
+            ToolCall(b["id"], b["name"], well_formed("".join(self._inputs.get(i, ()))) or "{}")
             for i, b in self._blocks.items()
             if b["type"] == "tool_use"
         )

@@ -137,7 +137,11 @@ def _summary(request: ModelRequest) -> str:
 
 
 def _length(event: Event) -> int:
-    return len(event.content if isinstance(event, ToolReturned) else event.text)
+    match event:
+        case ToolReturned():
+            return len(event.content)
+        case _:
+            return len(event.text)
 
 
 def _quoted(text: str) -> str:

@@ -229,7 +229,7 @@ class _Answer:
             return Finished("length", self._usage)  # a call that was cut is none
         if not self._calls:
             return Finished("stop", self._usage)
-        calls = tuple(ToolCall(c.id, c.name, well_formed("".join(c.arguments))) for c in self._calls)
+        calls = tuple(ToolCall(c.id, c.name, well_formed("".join(c.arguments)) or "{}") for c in self._calls)
         extras = {c.id: c.extra for c in self._calls if c.extra is not None}
         opaque = {"provider": _PROVIDER, "model": self._label, "extras": extras} if extras else None
         return Finished("tools", self._usage, calls, opaque)

@@ -13,7 +13,7 @@ import asyncio
 import json
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, Self
@@ -407,9 +407,13 @@ def _validator(sdk: Literal["openai", "anthropic"]) -> Any:
 
     params: Any
     if sdk == "openai":
-        from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as params
+        from openai.types.chat import completion_create_params
+
+        params = completion_create_params.CompletionCreateParamsStreaming
     else:
-        from anthropic.types.message_create_params import MessageCreateParamsStreaming as params
+        from anthropic.types import message_create_params
+
+        params = message_create_params.MessageCreateParamsStreaming
 
     def strict(node: Any) -> Any:
         if isinstance(node, dict):
