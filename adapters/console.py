@@ -357,7 +357,9 @@ class Terminal:
                 self.note(HOW_TO_LEAVE)
 
         self._write(f"{_safe(banner)}\n{HINT}\n\n".lstrip("\n"))
-        with patch_stdout(raw=True):  # what anything else prints appears above the prompt, too
+        # The raw mode is kept between two prompts, so that what is typed then is neither echoed nor a signal. And
+        # what anything else prints appears above the prompt, too.
+        with self._session.input.raw_mode(), patch_stdout(raw=True):
             while True:
                 try:
                     yield await self._session.prompt_async(
