@@ -45,7 +45,7 @@ def _section(values: Mapping[str, Value], key: str) -> dict[str, Value]:
 
 
 def _models(document: Document, models: dict[str, Value], agent: dict[str, Value]) -> None:
-    if not models:  # of a wrong type
+    if not any(isinstance(model, dict) for model in models.values()):  # all of it is wrong
         return
     wanted = agent.get("model", "main")
     if isinstance(wanted, str) and wanted not in models:
@@ -60,14 +60,16 @@ def _models(document: Document, models: dict[str, Value], agent: dict[str, Value
 
 
 def _no_such_model(document: Document, key: Key, wanted: str, models: Mapping[str, Value]) -> None:
-    left_out = "" if key in document.lines else "it is left out, and "
     if ("models",) not in document.lines:
         hint = "there is no `models:`; write that, or remove this line"
     elif meant := nearest(wanted, models):
         hint = f"did you mean {shown(meant)}?"
     else:
         hint = f"write one of those under `models:`, {listed([printable(one) for one in models])}"
-    document.report(key, f"{left_out}no model is named {shown(wanted)}", hint)
+    if key in document.lines:
+        document.report(key, f"{document.quoted(key, wanted)} is no model's name", hint)
+    else:
+        document.report(key, f"it is left out, and no model is named {shown(wanted)}", hint)
 
 
 def _loops(document: Document, following: Mapping[str, str]) -> None:
@@ -169,52 +171,50 @@ def _is_loopback(host: str) -> bool:
 
 def _allow(document: Document, allow: Value) -> None:
     for index, entry in enumerate(allow if isinstance(allow, list) else ()):
-        if isinstance(entry, str) and (complaint := _entry(entry)):
-            document.report(("access", "allow", index), *complaint)
+        key: Key = ("access", "allow", index)
+        if isinstance(entry, str):
+            written = printable(document.written.get(key, entry))
+            if complaint := _entry(entry, document.quoted(key, entry), written):
+                document.report(key, *complaint)
 
 
-def _entry(entry: str) -> tuple[str, str] | None:
+def _entry(entry: str, quoted: str, written: str) -> tuple[str, str] | None:
     """What is wrong with an entry of access.allow, and what to write; None if nothing is."""
     platforms = list(AdaptersConfig.model_fields)
     platform, hyphen, native = entry.partition("-")
     if entry == "*":
         return "'*' alone names no platform", "write `policy: open` under `access:` to let everyone in"
-    if entry.removeprefix("-").isdecimal():
-        return f"{shown(entry)} does not say on which platform", f"write telegram-{entry.removeprefix('-')}"
+    if entry.isdecimal():
+        return f"{quoted} does not say on which platform", f"write telegram-{written}"
     if entry.startswith("@"):
         return "a name that begins with @ can change hands", "write the numeric id, such as telegram-1001"
     if not hyphen or not native or platform not in platforms:
-        meant = nearest(platform, platforms) if native else None
-        hint = (
-            f"write {meant}-{native}"
-            if meant and shown(native) != "the value"
-            else "write <platform>-<id>, such as telegram-1001"
-        )
-        return f"{shown(entry)} is no user id", hint
+        meant, rest = nearest(platform, platforms), written.partition("-")[2]
+        hint = f"did you mean {meant}-{rest}?" if meant and rest else "write it like telegram-1001"
+        return f"{quoted} is no user id", hint
     if "*" in native[:-1]:
-        return f"{shown(entry)} has a * before its end", "put one * at the end, or none"
+        return f"{quoted} has a * before its end", "put one * at the end, or none"
     if platform == "telegram" and not re.fullmatch(r"\d+\*?|\*", native, re.ASCII):
-        return f"{shown(entry)} is no user id", "Telegram's are numbers, such as telegram-1001"
+        return f"{quoted} is no user id", "Telegram's are numbers, such as telegram-1001"
     return None
 
 
 def _zone(document: Document, zone: Value) -> None:
     if not isinstance(zone, str) or zone == "UTC":
         return
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones  # UTC needs no import
+    from zoneinfo import (
+        ZoneInfo,
+        ZoneInfoNotFoundError,
+        available_timezones,
+    )  # UTC does not pay for the import
 
     try:
         ZoneInfo(zone)
-    except (
-        ZoneInfoNotFoundError,
-        ValueError,
-        OSError,
-    ):  # OSError: the name of a directory of zones, or one too long
-        places = {
-            one.rpartition("/")[2]: one
-            for one in available_timezones()
-            if "/" in one and not one.startswith("Etc/")
-        }
-        named = nearest(zone, places.values()) or places.get(nearest(zone, places) or "")
-        hint = f"did you mean '{named}'?" if named else "write a name such as Europe/Berlin, or UTC"
-        document.report(("memory", "timezone"), f"there is no time zone {shown(zone)}", hint)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a directory of zones, or a name too long
+        # Etc/GMT+2 is two hours behind and not ahead, so it is no good advice to anyone who wrote GMT+2.
+        zones = [one for one in available_timezones() if "/" in one and not one.startswith("Etc/")]
+        places = {one.rpartition("/")[2]: one for one in zones}
+        meant = nearest(zone, zones) or places.get(nearest(zone, places) or "")
+        hint = f"did you mean '{meant}'?" if meant else "write a name such as Europe/Berlin, or UTC"
+        key: Key = ("memory", "timezone")
+        document.report(key, f"{document.quoted(key, zone)} is no time zone", hint)

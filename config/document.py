@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import yaml
 
-from config.problems import ConfigError, Key, Problem, dotted
+from config.problems import ConfigError, Key, Problem, dotted, shown
 
 
 class Broken(Enum):
@@ -36,11 +36,15 @@ _SCALARS = frozenset(
 
 @dataclass(slots=True)
 class Document:
-    """One file's values, the lines of its keys and the problems found so far."""
+    """One file's values, the lines of its keys and the problems found so far.
+
+    `written` holds what stands in the file for values that were replaced by what they refer to.
+    """
 
     file: str
     values: dict[str, Value] = field(default_factory=dict)
     lines: dict[Key, int] = field(default_factory=dict)
+    written: dict[Key, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def report(self, key: Key, what: str, instead: str = "", *, line: int | None = None) -> Broken:
@@ -49,6 +53,11 @@ class Document:
         line = line or next((self.lines[parent] for parent in parents if parent in self.lines), None)
         self.problems.append(Problem(self.file, line, dotted(key), what, instead))
         return BROKEN
+
+    def quoted(self, key: Key, value: Value) -> str:
+        """How a message names the value at `key`. What a reference gives is never shown: it may be a secret."""
+        written = self.written.get(key)
+        return shown(value) if written is None else f"what {shown(written)} gives"
 
 
 def parse(text: str, file: str) -> Document:
@@ -138,7 +147,7 @@ _SYNTAX = (  # the first that fits
     _Syntax(
         "values are not allowed here",
         "there is a `: ` where no key can be",
-        "indent the line like its neighbours, or quote a value that holds `: `",
+        "look for a missing colon or a wrong indent above, or quote a value that holds `: `",
     ),
     _Syntax(
         "entries are not allowed here", "no list item `- ` can stand here", "put it on a line of its own"
@@ -161,8 +170,18 @@ _SYNTAX = (  # the first that fits
         "use single quotes, or write the backslash twice",
         opened=True,
     ),
-    _Syntax("',' or ']'", "a `[` is opened here and not closed", "close it, with commas inside", opened=True),
-    _Syntax("',' or '}'", "a `{` is opened here and not closed", "close it, with commas inside", opened=True),
+    _Syntax(
+        "',' or ']'",
+        "a `[` is opened here and not closed",
+        "close it, with commas between the items",
+        opened=True,
+    ),
+    _Syntax(
+        "',' or '}'",
+        "a `{` is opened here and not closed",
+        "close it, with commas between the items",
+        opened=True,
+    ),
     _Syntax(
         "expected <block end>",
         "the line does not fit those above it",

@@ -9,32 +9,25 @@ from pydantic import SecretStr, ValidationError
 
 from config.document import BROKEN, Document, Value
 from config.keys import is_section, listed, type_of, unwrapped
-from config.problems import Key, nearest, printable, shown
+from config.problems import Key, nearest, printable
 from config.schema import ModelConfig
 
 _BOUNDS = {  # how pydantic calls the bound, and what a number beyond it is told
-    "greater_than": ("gt", "too small", "more than"),
-    "greater_than_equal": ("ge", "too small", "at least"),
-    "less_than": ("lt", "too large", "less than"),
-    "less_than_equal": ("le", "too large", "at most"),
+    "greater_than": ("gt", "too small", "above"),
+    "greater_than_equal": ("ge", "too small", "of at least"),
+    "less_than": ("lt", "too large", "below"),
+    "less_than_equal": ("le", "too large", "of at most"),
 }
 
 
-def explain(error: ValidationError, document: Document, written: Mapping[Key, str]) -> None:
-    """Report all that pydantic objects to, but for what is BROKEN and so reported already.
-
-    `written` is what stands in the file for values that were replaced: it is shown in their place.
-    """
+def explain(error: ValidationError, document: Document) -> None:
+    """Report all that pydantic objects to, but for what is BROKEN and so reported already."""
     for item in error.errors(include_url=False, include_input=False):
         key: Key = item["loc"]
         value = _at(document.values, key)
         if value is BROKEN:
             continue
-        reference = written.get(key)
-        if type_of(key) is SecretStr:
-            quoted = "the value"
-        else:
-            quoted = shown(value) if reference is None else f"the value that {shown(reference)} gives"
+        quoted = document.quoted(key, None if type_of(key) is SecretStr else value)
         document.report(key, *_sentence(item["type"], item.get("ctx", {}), key, value, quoted))
 
 
@@ -54,10 +47,10 @@ def _sentence(kind: str, ctx: Mapping[str, Any], key: Key, value: Value, quoted:
     if value is None:
         return "the item is empty", "remove it"
     if not isinstance(value, str):
-        return "a single value is needed here, not a list or keys", "write it behind the key"
+        return "a single value is needed here, not a list or keys", "write it on the key's own line"
     if kind in _BOUNDS:
         bound, what, than = _BOUNDS[kind]
-        return f"{quoted} is {what}", f"write a number of {than} {ctx[bound]:g}"
+        return f"{quoted} is {what}", f"write a number {than} {ctx[bound]:g}"
     if kind.startswith("int_"):
         return f"{quoted} is not a whole number", "write digits alone, without a unit"
     if kind.startswith(("float_", "finite_number")):
@@ -70,7 +63,7 @@ def _missing(key: Key) -> tuple[str, str]:
     field = type_of(key[:-1]).model_fields[name]
     if field.examples:
         return "it is missing", f"write `{name}: {field.examples[0]}`, or remove `{printable(str(key[-2]))}:`"
-    return "it is missing", f"write `{name}:` and {listed(_choices(field.annotation))}"
+    return "it is missing", f"write `{name}:` with {listed(_choices(field.annotation))}"
 
 
 def _no_choice(key: Key, value: Value, quoted: str) -> tuple[str, str]:
@@ -86,7 +79,7 @@ def _choices(annotation: Any) -> list[str]:
 
 
 def _no_section(key: Key) -> tuple[str, str]:
-    if key[0] == "models" and key[-1] in ModelConfig.model_fields:
+    if key[0] == "models" and len(key) == 2 and key[1] in ModelConfig.model_fields:
         return (
             "a model's own name must stand here",
             f"write `main:` under `models:`, and `{key[-1]}:` under that",

@@ -44,7 +44,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     """
     document, found = _read(path)
     folder = found.parent if found else Path()
-    written = resolve(document, environ, folder)
+    resolve(document, environ, folder)
     notes = [] if found else [f"There is no {DEFAULT_PATH} here."]
     if document.values.setdefault("adapters", {}) == {}:
         document.values["adapters"] = {"console": {}}
@@ -56,7 +56,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     try:
         config = Config.model_validate(document.values)
     except ValidationError as exc:
-        explain(exc, document, written)
+        explain(exc, document)
         raise ConfigError(
             document.problems
         ) from None  # pydantic's own error holds the values, secrets included

@@ -48,16 +48,13 @@ def read_text(path: Path) -> str:
         raise Unreadable("the file can not be read", "check the path") from None
 
 
-def resolve(document: Document, environ: Mapping[str, str], folder: Path) -> dict[Key, str]:
+def resolve(document: Document, environ: Mapping[str, str], folder: Path) -> None:
     """Put in place of every reference in `document.values` what it stands for. Paths are relative to `folder`.
 
     What can not be replaced is reported and becomes BROKEN; so does the key that a misspelt one was meant to be.
     A null, or a reference that gives nothing, leaves the key out; a section that is null becomes an empty one.
-    Returns what stood in the file for all that was replaced: messages show that, and never what it stands for.
     """
-    resolver = _Resolver(document, environ, folder)
-    document.values = resolver.section(document.values, Config, ())
-    return resolver.written
+    document.values = _Resolver(document, environ, folder).section(document.values, Config, ())
 
 
 class _Resolver:
@@ -65,7 +62,6 @@ class _Resolver:
         self._document = document
         self._environ = environ
         self._folder = folder
-        self.written: dict[Key, str] = {}
 
     def section(self, values: dict[str, Value], annotation: Any, key: Key) -> dict[str, Value]:
         resolved: dict[str, Value] = {}
@@ -97,7 +93,7 @@ class _Resolver:
         if text is None:
             return BROKEN
         if text != written:
-            self.written[key] = written
+            self._document.written[key] = written
             if not text:
                 return None
         return self._secret(text, key) if secret else text
@@ -136,18 +132,17 @@ class _Resolver:
 
     def _secret(self, text: str, key: Key) -> Value:
         """The secret itself, out of its file if need be. Nothing of it is ever told."""
-        if key not in self.written and (bare := _WITHOUT_BRACES.fullmatch(text)):
+        if key not in self._document.written and (bare := _WITHOUT_BRACES.fullmatch(text)):
             name = printable(bare[1])
             return self._document.report(key, "a variable is written with braces", f"write ${{{name}}}")
         if text.startswith("file:"):
-            path = self.written.setdefault(key, text).removeprefix("file:")
+            path = self._document.written.setdefault(key, text).removeprefix("file:")
             try:
                 text = read_text(self._folder / text.removeprefix("file:")).rstrip("\r\n")
             except Unreadable as exc:
                 hint = f"{exc.instead} (relative paths begin at the configuration file)"
                 return self._document.report(key, f"{shown(path)}: {exc.what}", hint)
-        source = self.written.get(key)
-        origin = f"what {shown(source)} gives" if source else "the value"
+        origin = self._document.quoted(key, None)
         if not text:
             return self._document.report(key, f"{origin} is empty", "put the secret there")
         if " " in text or not (text.isascii() and text.isprintable()):
