@@ -24,8 +24,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from adapters.base import (
+    Adapter,
     Chat,
     ChatGone,
+    Finding,
     Health,
     Limits,
     Menu,
@@ -111,7 +113,7 @@ class Screen(Protocol):
         """Show for so long that an answer is being worked on."""
 
 
-class Console:
+class Console(Adapter):
     """The adapter of one person's terminal.
 
     `run` returns when the person leaves (Ctrl-D, the end of the input, `/exit`, `/quit`); from a pipe only after
@@ -195,6 +197,9 @@ class Console:
         self._signs.set()
         self._screen.thinking(2.5 * self.limits.typing_interval)
 
+    async def check(self) -> Sequence[Finding]:
+        return [Finding(True, "console", f"whoever sits here is {self._person.id}")]
+
     async def close(self) -> None:
         await self._settle()
 
@@ -245,7 +250,8 @@ class Console:
                 await self.drain()
             else:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._signs.wait(), SETTLE)
+                    async with asyncio.timeout(SETTLE):
+                        await self._signs.wait()
             if not self._signs.is_set():
                 return
 
@@ -269,8 +275,6 @@ class Pipe:
     waits = True
 
     def __init__(self) -> None:
-        self._input = sys.stdin.fileno() if sys.stdin else None
-        self._output = sys.stdout.fileno()
         self._reading: asyncio.Future[bytes] | None = (
             None  # outlives a cancelled run, and keeps what it reads
         )
@@ -279,8 +283,8 @@ class Pipe:
     async def entries(self, banner: str, interrupt: Callable[[], bool]) -> AsyncGenerator[str, None]:  # noqa: ARG002 - the protocol's
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         rest = ""
-        while self._input is not None:
-            self._reading = self._reading or _in_thread(partial(_read, self._input))
+        while sys.stdin is not None:  # as it is where a program was started with its input closed
+            self._reading = self._reading or _in_thread(partial(_read, sys.stdin.fileno()))
             data = await asyncio.shield(self._reading)
             self._reading = None
             *lines, rest = (rest + decoder.decode(data, final=not data)).split("\n")
@@ -299,7 +303,7 @@ class Pipe:
             await asyncio.wait([self._writing])
         reply.printed = len(reply.text)
         data = f"{text}\n".encode(errors="replace")
-        self._writing = _in_thread(partial(_write, self._output, data))
+        self._writing = _in_thread(partial(_write, sys.stdout.fileno(), data))
         await asyncio.shield(self._writing)
 
     def note(self, text: str) -> None:
