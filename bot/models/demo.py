@@ -177,8 +177,9 @@ def _recall(turn: _Turn, found: re.Match[str]) -> Answer:
 
 def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:
     for event in reversed(turn.before):
-        theirs = isinstance(event, UserSaid) and event.speaker == turn.said.speaker
-        if theirs and (found := _NAME.search(event.text)):
+        if not isinstance(event, UserSaid) or event.speaker != turn.said.speaker:
+            continue
+        if found := _NAME.search(event.text):
             return Answer(f"Your name is {found[1]}.")
 
     def look(transcripts: str) -> str:

@@ -184,6 +184,8 @@ class _Answer:
             if reason := choice.get("finish_reason"):
                 self._reason = reason
                 self.complete = True
+                if self._thoughts:
+                    self._text.append(self._thoughts.rest())
 
     def _take_delta(self, delta: dict[str, Any]) -> None:
         # `reasoning_content`, `reasoning` and the like of compatible servers are left where they are: they are not for people.
@@ -272,3 +274,8 @@ class _Thoughts:
             self._state = "said"
             return shown
         return ""
+
+    def rest(self) -> str:
+        """What was held back and turned out to be no such block."""
+        held, self._held = self._held, ""
+        return held if self._state == "start" else ""

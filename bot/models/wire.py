@@ -154,18 +154,12 @@ class Line:
             while not answer.over:
                 failure: ModelError | None = None
                 try:
-                    piece = await self._read(pieces)
-                    for chunk in events.feed(piece or b"\n\n"):
-                        answer.take(chunk)
-                    answer.over = answer.over or events.done or not piece
-                except ValueError:
-                    failure = ModelUnavailable(
-                        self._name, "the answer holds a chunk that is not a JSON object"
-                    )
+                    self._digest(events, await self._read(pieces), answer)
                 except ModelError as exc:
                     failure = exc
                 if text := half + answer.drain():
-                    half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+                    more = failure is None and not answer.over
+                    half = text[-1] if more and "\ud800" <= text[-1] <= "\udbff" else ""
                     if visible := well_formed(text.removesuffix(half)):
                         yield TextDelta(visible)
                 if failure is not None:
@@ -176,6 +170,15 @@ class Line:
         finally:
             await response.aclose()
         yield answer.finished()
+
+    def _digest(self, events: Events, piece: bytes, answer: Answer) -> None:
+        """Feed a piece to the answer; an empty one is the end."""
+        try:
+            for chunk in events.feed(piece or b"\n\n"):
+                answer.take(chunk)
+        except (ValueError, LookupError, TypeError, AttributeError) as exc:
+            raise ModelUnavailable(self._name, "the answer holds a chunk that is not as agreed") from exc
+        answer.over = answer.over or events.done or not piece
 
     async def _read(self, pieces: AsyncIterator[bytes]) -> bytes:
         """What the network brings next; empty at the end."""

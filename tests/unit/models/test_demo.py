@@ -1,0 +1,173 @@
+"""The demo model says what it is, streams, and knows only what it was told or looked up."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from bot.context import SUMMARY_PROMPT
+from bot.events import AssistantSaid, Event, ToolReturned, UserSaid
+from bot.models import build
+from bot.models.base import Finished, ModelRequest, TextDelta, ToolSpec
+from bot.models.demo import DemoModel, respond
+from config.schema import ModelConfig
+
+TOOLS = [ToolSpec(name, "", {"type": "object"}) for name in ("history", "clock")]
+TRANSCRIPT = "## 14:03:22 UTC\n\n**user:** My name is Anna.\n\n**assistant:** Nice to meet you, Anna."
+
+
+class Quick(DemoModel):
+    pause = 0
+    slow_pause = 0
+
+
+async def ask(
+    *events: Event, tools: Sequence[ToolSpec] = TOOLS, system: str = ""
+) -> tuple[list[str], Finished]:
+    *deltas, last = [e async for e in Quick("main").stream(ModelRequest(system, events, tools))]
+    assert isinstance(last, Finished)
+    return [d.text for d in deltas if isinstance(d, TextDelta)], last
+
+
+async def say(*events: Event) -> str:
+    deltas, finished = await ask(*events)
+    assert finished.reason == "stop"
+    return "".join(deltas)
+
+
+async def calls(text: str) -> tuple[str, dict[str, str]]:
+    """The tool that it calls for a message, with its arguments."""
+    _, finished = await ask(UserSaid(text))
+    assert finished.reason == "tools"
+    (call,) = finished.calls
+    return call.name, json.loads(call.arguments)
+
+
+async def loop(text: str, result: str, *, failed: bool = False) -> str:
+    """What it says once its tool has returned."""
+    _, finished = await ask(UserSaid(text))
+    (call,) = finished.calls
+    return await say(
+        UserSaid(text), AssistantSaid("", finished.calls), ToolReturned(call.id, call.name, result, failed)
+    )
+
+
+async def test_it_is_polite() -> None:
+    assert await say(UserSaid("My name is Anna.")) == "Nice to meet you, Anna."
+    assert (
+        await say(UserSaid("hello, my name is Jean-Luc Picard and I like tea"))
+        == "Nice to meet you, Jean-Luc Picard."
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["Hello", "hi!", "help", "What can you do?", "Explain quantum physics", "", "😀"]
+)
+async def test_it_says_that_it_is_a_demo(text: str) -> None:
+    assert "built-in demo model" in await say(UserSaid(text))
+
+
+async def test_it_streams_word_by_word() -> None:
+    deltas, finished = await ask(UserSaid("write 20 words"))
+    assert len(deltas) == 20
+    assert finished.usage.output > 0
+    assert finished.usage.input > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("what did we talk about today?", {"date": "today"}),
+        ("What did we talk about yesterday?", {"date": "yesterday"}),
+        ("what did we discuss on 2026-11-20?", {"date": "2026-11-20"}),
+        ("what did I say between 2026-11-20 and 2026-11-18", {"start": "2026-11-18", "end": "2026-11-20"}),
+    ],
+)
+async def test_it_looks_into_the_transcripts(text: str, arguments: dict[str, str]) -> None:
+    assert await calls(text) == ("history", arguments)
+
+
+@pytest.mark.parametrize(
+    "text", ["what did we talk about last week?", "what do you remember?", "what is my name?"]
+)
+async def test_it_looks_into_a_range_of_days(text: str) -> None:
+    name, arguments = await calls(text)
+    assert name == "history"
+    assert set(arguments) == {"start", "end"}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", date) for date in arguments.values())
+    assert arguments["start"] < arguments["end"]
+
+
+async def test_it_quotes_what_the_history_tool_returned() -> None:
+    assert await loop("what did we talk about today?", TRANSCRIPT) == (
+        "Here is what I found:\n\n> ## 14:03:22 UTC\n>\n> **You:** My name is Anna.\n>\n> **Me:** Nice to meet you, Anna."
+    )
+    assert "Nothing was said." in await loop("what did we talk about yesterday?", "Nothing was said.")
+
+
+async def test_it_tells_that_a_tool_failed() -> None:
+    assert await loop("what time is it?", "no such zone", failed=True) == "I could not find out: no such zone"
+
+
+async def test_it_knows_a_name_from_the_conversation_or_looks_it_up() -> None:
+    assert (
+        await say(UserSaid("My name is Anna."), AssistantSaid("Hi"), UserSaid("What is my name?"))
+        == "Your name is Anna."
+    )
+    assert "Anna" in await loop("what's my name", TRANSCRIPT)
+    assert "not told me" in await loop("what's my name", "Nothing was said.")
+
+
+async def test_it_does_not_take_one_persons_name_for_anothers() -> None:
+    anna = UserSaid("My name is Anna.", speaker="A")
+    _, finished = await ask(anna, UserSaid("What is my name?", speaker="B"))
+    assert [call.name for call in finished.calls] == ["history"]
+
+
+async def test_it_reads_the_clock() -> None:
+    assert await calls("What time is it?") == ("clock", {})
+    assert await calls("what's the date in Europe/Berlin?") == ("clock", {"timezone": "Europe/Berlin"})
+    assert await loop("what time is it?", "14:03") == "The clock says: 14:03"
+
+
+async def test_it_uses_only_the_tools_that_it_has() -> None:
+    deltas, finished = await ask(UserSaid("what time is it?"), tools=[])
+    assert finished.calls == ()
+    assert "no clock tool" in "".join(deltas)
+
+
+async def test_a_result_of_an_earlier_turn_does_not_answer_this_one() -> None:
+    _, first = await ask(UserSaid("what time is it?"))
+    past = [
+        UserSaid("what time is it?"),
+        AssistantSaid("", first.calls),
+        ToolReturned(first.calls[0].id, "clock", "14:03"),
+    ]
+    _, finished = await ask(*past, AssistantSaid("14:03"), UserSaid("what time is it?"))
+    assert finished.reason == "tools"
+    assert finished.calls[0].id != first.calls[0].id
+
+
+async def test_it_counts_and_writes_to_order() -> None:
+    assert await say(UserSaid("Count to 50")) == " ".join(str(n) for n in range(1, 51))
+    assert len((await say(UserSaid("please write 137 words"))).split()) == 137
+    assert len(respond(ModelRequest("", [UserSaid("count to 999999999")])).text) < 60_000
+
+
+async def test_it_shows_formatting() -> None:
+    text = await say(UserSaid("show me some Markdown"))
+    assert "```python\n" in text
+    assert "**bold**" in text
+
+
+async def test_it_summarises_when_the_agent_asks_for_it() -> None:
+    deltas, _ = await ask(UserSaid("Person: My name is Anna."), system=SUMMARY_PROMPT, tools=[])
+    assert "My name is Anna." in "".join(deltas)
+
+
+def test_it_is_built_from_the_configuration() -> None:
+    model = build("main", ModelConfig(provider="demo"))
+    assert (model.name, model.label) == ("main", "demo")
