@@ -283,7 +283,7 @@ _MOST_REMEMBERED = 4096  # files whose end is kept in mind; for any other the ne
 class _Plan:
     """What a write comes to: `payload` takes the place of the bytes from `at` to `until`.
 
-    An empty payload: the turn stands there already, and ends at `at`. Afterwards the conversation has `turns` turns under
+    An empty payload: the turn stands there already. Afterwards the conversation has `turns` turns under
     `heading`, and `last` is the file's last heading with the number of turns under it.
     """
 
@@ -295,14 +295,23 @@ class _Plan:
     last: tuple[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A file as we left it: its last heading, and the number of turns under that."""
+
+    size: int
+    mtime_ns: int
+    heading: str
+    turns: int
+
+
 class Transcripts:
     """The transcripts under one folder. Methods raise ValueError for what is no user id, and OSError as the disk does."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
-        # Of files as we left them: the size, the last heading and the number of turns under it.
-        self._ends: dict[Path, tuple[int | None, str | None, int]] = {}
+        self._ends: dict[Path, _End] = {}
 
     def date_of(self, record: TurnRecord) -> date:
         """The date of the file that a turn belongs to."""
@@ -338,19 +347,20 @@ class Transcripts:
         """Bring a turn into its file, durably and once: if it stands there already, nothing is written.
 
         `known` is what the database knew before the turn. Repeating a call with the same `known` after a kill at any
-        instant is harmless, and what others changed in the file meanwhile stays. The turn goes to the end of its
-        conversation's section; if that is gone, or there is none yet, it begins one.
+        instant is harmless, and what others changed in the file meanwhile stays. So is repeating several calls whose marks
+        were lost together, in the same order; only bytes torn off after an insertion among them may then stay behind. The
+        turn goes to the end of its conversation's section; if that is gone, or there is none yet, it begins one.
         """
         path = self.path(record.user_id, self.date_of(record))
         turn = _encode(render(record.messages))
         with self._lock:
             end = self._ends.get(path)
-        if known.size and known.heading and end == (known.size, known.heading, known.turns):
+        if end and (end.size, end.heading, end.turns) == (known.size, known.heading, known.turns):
             with contextlib.suppress(FileNotFoundError):
-                if _append(path, turn, only_at=known.size):
-                    size, turns = known.size + len(turn), known.turns + 1
-                    self._remember(path, (size, known.heading, turns))
-                    return Written(path, known.heading, size, turns)
+                if _append(path, turn, only_to=end):
+                    size, turns = end.size + len(turn), end.turns + 1
+                    self._remember(path, size, end.heading, turns)
+                    return Written(path, end.heading, size, turns)
         return self._write_after_reading(path, turn, record, known)
 
     def _write_after_reading(self, path: Path, turn: bytes, record: TurnRecord, known: Known) -> Written:
@@ -372,7 +382,8 @@ class Transcripts:
 
         plan = _plan(data, turn, record, known)
         if not plan.payload:
-            return self._written(path, plan, max(plan.at, marked), len(data))
+            inserted = plan.until - plan.at if plan.at < marked else 0
+            return self._written(path, plan, min(max(plan.until, marked + inserted), len(data)), len(data))
         _make_folder(path.parent)
         size = plan.at + len(plan.payload) + len(data) - plan.until
         if (
@@ -387,14 +398,15 @@ class Transcripts:
 
     def _written(self, path: Path, plan: _Plan, size: int, real_size: int) -> Written:
         """Answer that the file is accounted for up to `size`. Beyond it may be turns whose marks were lost as well."""
-        self._remember(path, (size, *plan.last) if size == real_size else None)
+        if size == real_size:
+            self._remember(path, size, *plan.last)
         return Written(path, plan.heading, size, plan.turns)
 
-    def _remember(self, path: Path, end: tuple[int, str, int] | None) -> None:
+    def _remember(self, path: Path, size: int, heading: str, turns: int) -> None:
+        end = _End(size, path.stat().st_mtime_ns, heading, turns)
         with self._lock:
             self._ends.pop(path, None)
-            if end is not None:
-                self._ends[path] = end
+            self._ends[path] = end
             if len(self._ends) > _MOST_REMEMBERED:
                 del self._ends[next(iter(self._ends))]
 
@@ -443,8 +455,10 @@ def _plan_in_section(data: bytes, spans: list[_Span], span: _Span, before: int, 
     if before < len(starts):  # the mark of this turn was lost, or somebody wrote into the section
         at, end = starts[before], [*starts[1:], span.end][before]
         standing = data[at:end]
-        if _messages(standing) == _messages(turn):
-            return plan(before + 1, end, end, b"", len(starts))
+        if standing.startswith(turn):  # behind it may be the beginning of another one, torn
+            return plan(before + 1, at, at + len(turn), b"", len(starts))
+        if _messages(standing) == _messages(turn):  # with its blank lines changed by an editor
+            return plan(before + 1, at, end, b"", len(starts))
         if is_last and end == len(data) and turn.startswith(standing):
             return plan(before + 1, at, end, turn, before + 1)
     return plan(len(starts) + 1, span.end, span.end, _gap(data[: span.end]) + turn, len(starts) + 1)
@@ -464,13 +478,15 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _append(path: Path, payload: bytes, *, only_at: int | None = None) -> bool:
-    """Add to the end of a file, durably. With `only_at`, only to a file of that size; else False."""
-    create = os.O_CREAT if only_at is None else 0
+def _append(path: Path, payload: bytes, *, only_to: _End | None = None) -> bool:
+    """Add to the end of a file, durably. With `only_to`, only if nobody has touched the file since; else False."""
+    create = os.O_CREAT if only_to is None else 0
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | create, 0o600)
     try:
-        if only_at is not None and os.fstat(fd).st_size != only_at:
-            return False
+        if only_to is not None:
+            now = os.fstat(fd)
+            if (now.st_size, now.st_mtime_ns) != (only_to.size, only_to.mtime_ns):
+                return False
         _write_all(fd, payload)
     finally:
         os.close(fd)
