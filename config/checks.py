@@ -34,9 +34,8 @@ def check(document: Document) -> None:
     _allow(document, _section(values, "access").get("allow"))
     _zone(document, _section(values, "memory").get("timezone"))
     if "prompt" in (agent := _section(values, "agent")) and "prompt_file" in agent:
-        document.report(
-            ("agent", "prompt_file"), "the prompt is given twice, here and as `prompt`", "keep one of the two"
-        )
+        what = "the prompt is given twice, here and as `prompt`"
+        document.report(("agent", "prompt_file"), what, "keep one of the two")
 
 
 def _section(values: Mapping[str, Value], key: str) -> dict[str, Value]:
@@ -82,9 +81,8 @@ def _loops(document: Document, following: Mapping[str, str]) -> None:
         if after == start and start not in told:
             told.update(path)
             circle = " → ".join(printable(one) for one in [*path, start])
-            document.report(
-                ("models", start, "fallback"), f"the fallbacks go in a circle: {circle}", "remove one of them"
-            )
+            what = f"the fallbacks go in a circle: {circle}"
+            document.report(("models", start, "fallback"), what, "remove one of them")
 
 
 def _model(document: Document, key: Key, model: dict[str, Value]) -> None:
@@ -92,11 +90,8 @@ def _model(document: Document, key: Key, model: dict[str, Value]) -> None:
     if not isinstance(provider, str) or provider not in _KEY_VARIABLES:
         return
     if not model.get("model"):
-        hint = (
-            "write `model:` with the deployment's name"
-            if provider == "azure"
-            else "write `model:` with the provider's name of it"
-        )
+        its_name = "the deployment's name" if provider == "azure" else "the provider's name of it"
+        hint = f"write `model:` with {its_name}"
         document.report((*key, "model"), f"provider {provider} needs a model", hint)
     own_server = provider == "openai" and "base_url" in model
     if "api_key" not in model and not own_server:
@@ -106,17 +101,15 @@ def _model(document: Document, key: Key, model: dict[str, Value]) -> None:
         hint = "write `base_url: https://YOUR-RESOURCE.openai.azure.com`"
         document.report((*key, "base_url"), "provider azure needs the resource's endpoint", hint)
     if provider == "azure" and not model.get("api_version"):
-        document.report(
-            (*key, "api_version"),
-            "provider azure needs an API version",
-            "write `api_version: 2024-10-21`, or a later one",
-        )
+        hint = "write `api_version: 2024-10-21`, or a later one"
+        document.report((*key, "api_version"), "provider azure needs an API version", hint)
     _address(document, (*key, "base_url"), model.get("base_url"))
 
 
 def _telegram(document: Document, telegram: dict[str, Value]) -> None:
     token, base_url = telegram.get("token"), telegram.get("base_url")
-    at_telegram = base_url is None or base_url == TelegramConfig.model_fields["base_url"].default
+    default = TelegramConfig.model_fields["base_url"].default
+    at_telegram = base_url is None or (isinstance(base_url, str) and base_url.rstrip("/") == default)
     # Another server may issue tokens of its own, so only Telegram's are held to Telegram's shape.
     if isinstance(token, str) and at_telegram and not _TELEGRAM_TOKEN.fullmatch(token):
         what = "this is no bot token: one is digits, a colon and at least 35 letters, digits, _ or -"

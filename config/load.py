@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from config.checks import check
 from config.document import Document, Value, parse
 from config.explain import explain
-from config.problems import ConfigError, Problem, shown
+from config.problems import ConfigError, Key, Problem
 from config.references import Unreadable, read_text, resolve
 from config.schema import Config
 
@@ -57,9 +57,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
         config = Config.model_validate(document.values)
     except ValidationError as exc:
         explain(exc, document)
-        raise ConfigError(
-            document.problems
-        ) from None  # pydantic's own error holds the values, secrets included
+        raise ConfigError(document.problems) from None  # pydantic's own holds the values, secrets included
     if document.problems:
         raise ConfigError(document.problems)
     return Loaded(config, found, " ".join(notes))
@@ -94,16 +92,15 @@ def _take_offered_model(document: Document, environ: Mapping[str, str]) -> str:
 
 
 def _read_prompt(document: Document, folder: Path) -> None:
+    key: Key = ("agent", "prompt_file")
     agent = document.values.get("agent")
     if not isinstance(agent, dict) or not isinstance(file := agent.get("prompt_file"), str):
         return
     try:
         prompt = read_text(folder / file).strip()
     except Unreadable as exc:
-        document.report(("agent", "prompt_file"), f"{shown(file)}: {exc.what}", exc.instead)
+        document.report(key, f"{document.quoted(key, file)}: {exc.what}", exc.instead)
         return
     if not prompt:
-        document.report(
-            ("agent", "prompt_file"), f"{shown(file)}: the file is empty", "write the prompt into it"
-        )
+        document.report(key, f"{document.quoted(key, file)}: the file is empty", "write the prompt into it")
     agent.update(prompt=prompt, prompt_file=str(folder / file))

@@ -233,6 +233,12 @@ def test_a_problem_with_a_referenced_value_shows_the_reference_and_not_the_value
     assert "hunter2" not in str(problem)
 
 
+def test_a_prompt_file_that_a_reference_names_is_not_shown_either() -> None:
+    [problem] = problems("agent: {prompt_file: '${FILE}'}", FILE="hunter2")
+    assert "${FILE}" in problem.what
+    assert "hunter2" not in str(problem)
+
+
 def test_a_referenced_bare_id_is_completed_by_its_reference() -> None:
     [problem] = problems("access: {allow: ['${OWNER}']}", OWNER="1001")
     assert problem.instead == "write telegram-${OWNER}"
