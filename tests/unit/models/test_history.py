@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.events import Summarised, ToolCall, UserSaid
@@ -38,6 +38,7 @@ def test_a_message_in_a_room_tells_who_speaks_and_what_was_said_before() -> None
     )
 
 
+@settings(deadline=None)
 @given(words, words, words)
 def test_people_can_not_write_our_tags(text: str, speaker: str, context: str) -> None:
     rendered = user_text(UserSaid(text, speaker, context))
@@ -46,6 +47,7 @@ def test_people_can_not_write_our_tags(text: str, speaker: str, context: str) ->
     rendered.encode()
 
 
+@settings(deadline=None)
 @given(words)
 def test_a_summary_is_labelled_and_can_not_be_left(text: str) -> None:
     rendered = user_text(Summarised(text, 3))
@@ -58,6 +60,7 @@ def test_a_message_is_never_blank(text: str) -> None:
     assert user_text(UserSaid(text)).strip()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_text_becomes_encodable(text: str) -> None:
     well_formed(text).encode()
@@ -74,6 +77,7 @@ def test_arguments_are_always_an_object(text: str, value: dict[str, object]) -> 
     assert arguments(ToolCall("i", "n", text)) == value
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_ids_and_names_are_such_as_every_provider_takes(text: str) -> None:
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", call_id(text))

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.errors import ModelError, ModelOverloaded, ModelRejected, ModelUnavailable
@@ -25,6 +25,7 @@ STREAM = (
 CHUNKS = [{"type": "ping"}, {"n": 1}, {"n": "✓"}, {"error": {"message": "oops"}}]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_events_are_the_same_wherever_the_network_cuts_them(cuts: list[int]) -> None:
     events = Events()
@@ -66,6 +67,7 @@ def test_retry_after_is_read_in_all_its_spellings(headers: dict[str, str], secon
     assert retry_after(headers) == seconds
 
 
+@settings(deadline=None)
 @given(
     st.none() | st.integers(400, 599),
     st.dictionaries(
