@@ -14,7 +14,7 @@ __all__ = ["create"]
 def create(name: Literal["console", "telegram"], settings: Any, menu: Menu) -> Adapter:
     """The adapter called `name`, not yet connected. `settings` is its section of the configuration."""
     collecting = gc.isenabled()
-    gc.disable()  # a platform's library makes 100,000 lasting objects as it is imported: going through them is a tenth of the time
+    gc.disable()  # importing a platform makes 100,000 lasting objects: going through them is a tenth of its time
     try:
         module = importlib.import_module(f"adapters.{name}")
     finally:

@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aiogram.methods import DeleteWebhook, GetMe, GetMyCommands, SetMyCommands, SetWebhook
+from aiogram.methods import DeleteWebhook, GetMe, GetMyCommands, GetWebhookInfo, SetMyCommands, SetWebhook
 from aiogram.types import BotCommand
 
 from adapters.base import (
     AdapterError,
     Chat,
     Conflict,
+    Finding,
     Health,
     HttpRequest,
     HttpResponse,
@@ -44,6 +45,7 @@ _log = logging.getLogger(__name__)
 
 _NO_PREVIEW = {"is_disabled": True}
 _SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name, no secret
+_NO_URL = "telegram.mode is webhook, so telegram.webhook_url must be set to the public https address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +95,17 @@ class Telegram:
 
     async def run(self, sink: Sink, health: Health) -> None:
         """See `Adapter.run`. Raises `Unauthorized` for a wrong token and `Refused` for a webhook address that can not be."""
-        if self._client is None:
-            token = self._settings.token.get_secret_value()
-            self._client = Client(token, self._settings.base_url, seconds=self._timing.call)
-        client = self._client
-        user = await self._insist(lambda: client.once(GetMe()), health)
-        me = self._me = Me(user.id, user.username or "", bool(user.can_read_all_group_messages))
-        detail = f"@{me.username}"
-        if not me.hears_all:
-            detail += (
-                "; privacy mode is on: in groups only commands, mentions and replies reach it "
-                "(groups.respond: always needs it off, with /setprivacy at @BotFather)"
-            )
+        client = self._client = self._client or self._connect()
+        me = self._me = await self._insist(lambda: _whoami(client), health)
+        detail = _described(me)
         if self._settings.mode == "webhook":
             await self._await_deliveries(client, sink, health, detail)
         else:
             await self._poll(client, me, sink, health, detail)
+
+    def _connect(self) -> Client:
+        token = self._settings.token.get_secret_value()
+        return Client(token, self._settings.base_url, seconds=self._timing.call)
 
     async def _poll(self, client: Client, me: Me, sink: Sink, health: Health, detail: str) -> None:
         # A webhook left from another life keeps getUpdates from working. What waits at Telegram is kept.
@@ -202,6 +199,9 @@ class Telegram:
         await sink(read_batch([row], me))
         return HttpResponse(200)
 
+    def _address(self) -> str:
+        return (self._settings.webhook_url or "").rstrip("/") + "/telegram"
+
     def _secret(self) -> str:
         """What Telegram must repeat: the operator's choice, or else derived from the token, which nobody else knows."""
         if self._settings.webhook_secret is not None:
@@ -269,6 +269,33 @@ class Telegram:
             message["message_thread_id"] = _number(chat.thread)
         await self._write("sendChatAction", message, "")
 
+    async def check(self) -> Sequence[Finding]:
+        """See `Adapter.check`. Does not poll: that would take a running Boswell's updates away."""
+        client: Client | None = None
+        try:
+            client = self._connect()
+            me = await _whoami(client)
+            webhook = await client.once(GetWebhookInfo())
+        except AdapterError as exc:
+            return [Finding(False, self.name, str(exc))]
+        finally:
+            if client is not None:
+                await client.close()
+        findings = [Finding(True, self.name, _described(me))]
+        if self._settings.mode == "webhook":
+            if not self._settings.webhook_url:
+                findings.append(Finding(False, self.name, _NO_URL))
+            elif webhook.last_error_message and webhook.url == self._address():
+                detail = (
+                    f"Telegram's last try to deliver to {webhook.url} failed: {webhook.last_error_message}"
+                )
+                findings.append(Finding(False, self.name, detail))
+        elif webhook.url:
+            findings.append(
+                Finding(True, self.name, f"its webhook at {webhook.url} will be removed by polling")
+            )
+        return findings
+
     async def close(self) -> None:
         """See `Adapter.close`."""
         self._closed = True
@@ -293,6 +320,20 @@ class Telegram:
                     raise
                 message["text"] = plain
                 del message["entities"]
+
+
+async def _whoami(client: Client) -> Me:
+    user = await client.once(GetMe())
+    return Me(user.id, user.username or "", bool(user.can_read_all_group_messages))
+
+
+def _described(me: Me) -> str:
+    if me.hears_all:
+        return f"@{me.username}"
+    return (
+        f"@{me.username}; privacy mode is on: in groups only commands, mentions and replies reach it "
+        "(groups.respond: always needs it off, with /setprivacy at @BotFather)"
+    )
 
 
 def _content(markdown: str) -> dict[str, Any]:

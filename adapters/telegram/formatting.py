@@ -11,7 +11,7 @@ import ipaddress
 import itertools
 import logging
 import re
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pyromark
@@ -71,9 +71,11 @@ def render(markdown: str) -> dict[str, Any]:
 # and then escaped in the source. An escape may uncover the next finding (the lines of an HTML block become a paragraph, with
 # tags of its own), so this repeats; a text that needs more passes than this is sent plain.
 _PASSES = 12
-_SUSPICIOUS = re.compile(r"[<\[$]|\|\|")
+_SUSPICIOUS = re.compile(r"[<\[$]|\|\||```|~~~")
 _MATH = re.compile(r"[\\^]")  # without either it is more likely two prices, or shell variables
 _DEFINITION = re.compile(rb"^[ \t>*+\-0-9.)]*(\[)((?:[^\]\[\\\n]|\\.)+)\]:", re.MULTILINE)
+_FENCE = re.compile(rb"[ \t]*(`{3,}|~{3,})([^\n]*)")
+_LANGUAGE = re.compile(rb"\s*[\w+#.-]{0,30}\s*")
 _PIPES = re.compile(rb"\|(?=\|)")
 
 
@@ -99,30 +101,46 @@ def _insertions(source: bytes) -> dict[int, bytes]:
     code: list[tuple[int, int]] = []
     tables: list[tuple[int, int]] = []
     linked: set[str] = set()
+    ranged = pyromark.events_with_range(source.decode(), options=STANDARD_OPTIONS)
     events = [
-        (e, r["start"], r["end"])
-        for e, r in pyromark.events_with_range(source.decode(), options=STANDARD_OPTIONS)
+        (cast("dict[str, Any]", event), place["start"], place["end"])
+        for event, place in ranged
+        if isinstance(event, dict)
     ]
-    for (event, start, end), (following, _, _) in itertools.pairwise([*events, ("", 0, 0)]):
-        if not isinstance(event, dict):
-            continue
-        opened = event.get("Start")
-        if "Code" in event or (isinstance(opened, dict) and "CodeBlock" in opened):
-            code.append((start, end))
-        elif "InlineHtml" in event or opened == "HtmlBlock":
-            found[source.index(b"<", start)] = b"\\"
-        elif "InlineMath" in event or "DisplayMath" in event:
-            if not _MATH.search(str(event.get("InlineMath") or event.get("DisplayMath"))):
+    for (event, start, end), (following, _, _) in itertools.pairwise([*events, ({}, 0, 0)]):
+        kind, detail = next(
+            iter(event.items())
+        )  # {"Code": …}, or {"Start": {"Link": …}}, or {"Start": "Paragraph"}
+        if kind == "Start":
+            kind, detail = next(iter(detail.items())) if isinstance(detail, dict) else (detail, None)
+        match kind:
+            case "Code":
+                code.append((start, end))
+            case "CodeBlock":
+                code.append((start, end))
+                fence = _FENCE.match(source, start)
+                if fence and (not _LANGUAGE.fullmatch(fence[2]) or ("End" in following and fence[2].strip())):
+                    found[fence.end(1)] = b"\n"  # no language, but code that began right at the fence
+            case "Table":
+                tables.append((start, end))
+            case "InlineHtml" | "HtmlBlock":
+                found[source.index(b"<", start)] = b"\\"
+            case "InlineMath" | "DisplayMath" if not _MATH.search(detail):
                 found[start] = found[end - 1] = b"\\"
-        elif isinstance(opened, dict) and "Table" in opened:
-            tables.append((start, end))
-        elif isinstance(opened, dict) and (link := opened.get("Link") or opened.get("Image")):
-            empty = isinstance(following, dict) and "End" in following
-            if empty or _within(start, tables) or not linkable(link["dest_url"]):
-                found[start + ("Image" in opened)] = b"\\"  # an image is "![": the bracket is what counts
-            else:
-                linked.add(link["id"].casefold())
-    for match in _DEFINITION.finditer(source):  # a definition that no link uses would vanish
+            case "Link" | "Image":
+                if "End" in following or _within(start, tables) or not linkable(detail["dest_url"]):
+                    found[start + (kind == "Image")] = b"\\"  # an image is "![": the bracket is what counts
+                else:
+                    linked.add(detail["id"].casefold())
+    return found | _vanishing(source, code, tables, linked)
+
+
+def _vanishing(
+    source: bytes, code: list[tuple[int, int]], tables: list[tuple[int, int]], linked: set[str]
+) -> dict[int, bytes]:
+    """The same for what leaves no trace in the parser's events, or is taken away before the parser sees it."""
+    found: dict[int, bytes] = {}
+    for match in _DEFINITION.finditer(source):  # [label]: target, where no link uses the label
         if match[2].decode().casefold() not in linked and not _within(match.start(1), code):
             found[match.start(1)] = b"\\"
     for match in _PIPES.finditer(source):  # the converter takes ||this|| for a spoiler and hides it
