@@ -98,7 +98,7 @@ class Screen(Protocol):
     """Where the person reads and writes."""
 
     waits: bool
-    """Whether a person who leaves still waits for the answers to what they asked."""
+    """Whether a line waits for the answer to the one before, and leaving for the answer to the last: as in a script."""
 
     def entries(self, banner: str, interrupt: Callable[[], bool]) -> AsyncGenerator[str, None]:
         """What the person enters, until they leave. `interrupt` is for Ctrl-C: it tells whether it stops anything."""
@@ -116,8 +116,8 @@ class Screen(Protocol):
 class Console(Adapter):
     """The adapter of one person's terminal.
 
-    `run` returns when the person leaves (Ctrl-D, the end of the input, `/exit`, `/quit`); from a pipe only after
-    all that they asked was answered.
+    `run` returns when the person leaves (Ctrl-D, the end of the input, `/exit`, `/quit`). From a pipe, where lines
+    do not wait for anybody, each but `/stop` is handed in after the one before was answered, and so is the end.
     """
 
     name = "console"
@@ -169,12 +169,14 @@ class Console(Adapter):
                     async for entry in entries:
                         if entry.strip() in LEAVE:
                             break
+                        if self._screen.waits and self._busy and entry.strip() != "/stop":
+                            await self._settle_at_last()
                         if entry.strip():
                             await self._hand_in(entry, sink)
             finally:
                 settling.cancel()
         if self._screen.waits:
-            await self._idle()
+            await self._settle_at_last()
         await self._settle()
 
     async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:  # noqa: ARG002 - the protocol's
@@ -238,12 +240,10 @@ class Console(Adapter):
         while True:
             await self._signs.wait()
             self._busy = True
-            await self._idle()
-            self._busy = False
-            await self._settle()
+            await self._settle_at_last()
 
-    async def _idle(self) -> None:
-        """Return when nothing more is to come for what was handed in."""
+    async def _settle_at_last(self) -> None:
+        """Settle once nothing more is to come for what was handed in."""
         while True:
             self._signs.clear()
             if self.drain is not None:
@@ -253,13 +253,16 @@ class Console(Adapter):
                     async with asyncio.timeout(SETTLE):
                         await self._signs.wait()
             if not self._signs.is_set():
-                return
+                break
+        self._busy = False
+        await self._settle()
 
     async def _settle(self) -> None:
         """Complete the replies that no final edit has completed: they are all they will be."""
         for reply in [reply for reply in self._replies.values() if not reply.final]:
             reply.final = True
-            await self._show(reply)
+            with suppress(ChatGone):  # nobody reads any more; the verbs have said so
+                await self._show(reply)
 
     def _number(self) -> str:
         return f"{self._boot}-{next(self._numbers)}"
@@ -420,6 +423,10 @@ class Terminal:
         # Rich's own parser takes what looks like HTML for HTML, and shows nothing of it.
         parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
         document.parsed = parser.parse(markdown)
+        for token in document.parsed:
+            for part in token.children or ():
+                if part.type == "softbreak":  # in a chat a line break is meant
+                    part.type = "hardbreak"
         with self._console.capture() as capture:
             self._console.print(document, width=self._output.get_size().columns)
         return _PADDING.sub("", capture.get())

@@ -360,7 +360,13 @@ async def test_zero_width_right_to_left_and_wide_text_keeps_the_lines_whole(monk
 async def test_what_looks_like_html_is_shown(monkeypatch):
     async with at_terminal(monkeypatch) as ada:
         await ada.console.edit(CHAT, "1", "Use <b> and\n\n<div>\nthis\n</div>", final=True)
-        await ada.sees("Use <b> and\n\n<div> this </div>")
+        await ada.sees("Use <b> and\n\n<div>\nthis\n</div>")
+
+
+async def test_line_breaks_of_a_reply_are_kept(monkeypatch):
+    async with at_terminal(monkeypatch) as ada:
+        await ada.console.edit(CHAT, "1", "/help - this list\n/clear - a new start", final=True)
+        await ada.sees("^/help - this list\n/clear - a new start\n")
 
 
 async def test_a_list_with_its_code_stays_in_one_piece(monkeypatch):
@@ -381,7 +387,7 @@ async def test_a_reply_that_begins_anew_says_so(monkeypatch):
 
 
 async def test_a_long_reply_shows_its_end_while_it_grows_and_all_of_it_at_the_end(monkeypatch):
-    lines = [f"line {number}  " for number in range(100)]
+    lines = [f"line {number}" for number in range(100)]
     async with at_terminal(monkeypatch) as ada:
         ada.owed.clear()
         reply = await ada.console.post(CHAT, "\n".join(lines), key="1")

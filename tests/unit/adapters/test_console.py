@@ -147,6 +147,40 @@ async def test_a_post_that_no_edit_completes_is_printed_when_nothing_is_owed(mon
         await running
 
 
+async def test_a_line_waits_for_the_answer_to_the_one_before(monkeypatch):
+    heard: list[str] = []
+
+    async def answer(update: Update) -> None:
+        heard.append(update.text)
+        reply = await pipes.console.post(CHAT, "I", key="1")
+        await asyncio.sleep(0)
+        heard.append("answered")
+        if update.command is None:
+            await pipes.console.edit(CHAT, reply, f"I heard {update.text}.", final=True)
+
+    async with between(monkeypatch) as pipes:
+        pipes.type(b"one\n/clear\ntwo\n")
+        pipes.end()
+        await pipes.run(App(answer))
+        assert heard == ["one", "answered", "/clear", "answered", "two", "answered"]
+        assert pipes.printed() == "I heard one.\nI\nI heard two.\n"
+
+
+async def test_stop_waits_for_nothing(monkeypatch):
+    stopped = asyncio.Event()
+
+    async def answer(update: Update) -> None:
+        if update.command == "stop":
+            stopped.set()
+        await stopped.wait()
+
+    async with between(monkeypatch) as pipes:
+        pipes.type(b"tell me\n/stop\n")
+        pipes.end()
+        await pipes.run(App(answer))
+        assert stopped.is_set()
+
+
 async def test_without_a_drain_a_post_is_printed_in_the_end(monkeypatch):
     monkeypatch.setattr("adapters.console.SETTLE", 0.01)
     async with between(monkeypatch) as pipes:
