@@ -8,10 +8,12 @@ from typing import Any, Literal, cast
 
 from adapters.base import Adapter, Menu
 
-__all__ = ["create"]
+__all__ = ["Name", "create"]
+
+Name = Literal["console", "telegram"]
 
 
-def create(name: Literal["console", "telegram"], settings: Any, menu: Menu) -> Adapter:
+def create(name: Name, settings: Any, menu: Menu) -> Adapter:
     """The adapter called `name`, not yet connected. `settings` is its section of the configuration."""
     collecting = gc.isenabled()
     gc.disable()  # importing a platform makes 100,000 lasting objects: going through them is a tenth of its time

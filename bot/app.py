@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from memory.transcripts import Transcripts
@@ -116,7 +116,7 @@ async def run(config: Config, names: Sequence[str], note: str = "") -> None:
             await _lease(stack, config, f"adapter-{name}")
         connected: dict[str, Adapter] = {}
         for name in names:
-            connected[name] = platforms.create(name, getattr(config.adapters, name), menu)
+            connected[name] = platforms.create(cast("platforms.Name", name), getattr(config.adapters, name), menu)
             stack.push_async_callback(_close, connected[name])
         agent, built = build_agent(config)
         for model in built:

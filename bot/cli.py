@@ -71,15 +71,17 @@ def run(path: Path | None) -> None:
 @click.option("--user", help="Whose conversation it is (default: your account's name).")
 def chat(path: Path | None, user: str | None) -> None:
     """Talk in this terminal: the console adapter alone."""
-    loaded = _load(path)
-    console = loaded.config.adapters.console
-    if console is None or user is not None:
-        from config.schema import ConsoleConfig
+    from dataclasses import replace
 
-        console = ConsoleConfig(user=user or (console and console.user))
-        both = loaded.config.adapters.model_copy(update={"console": console})
-        loaded = loaded._replace_config(loaded.config.model_copy(update={"adapters": both}))
-    _run(loaded, ["console"])
+    from config import ConsoleConfig
+
+    loaded = _load(path)
+    adapters = loaded.config.adapters
+    console = adapters.console or ConsoleConfig()
+    if user is not None:
+        console = ConsoleConfig(user=user)
+    config = loaded.config.model_copy(update={"adapters": adapters.model_copy(update={"console": console})})
+    _run(replace(loaded, config=config), ["console"])
 
 
 def _run(loaded: Loaded, names: list[str]) -> None:
@@ -221,7 +223,8 @@ def history(path: Path | None, user: str, date: str | None) -> None:
         if text:
             texts.append(text if date else f"# {day.isoformat()}\n\n{text}")
     if not texts:
-        known = ", ".join(transcripts.people()) or "nobody yet"
+        root = Path(_load(path).config.memory.dir)
+        known = ", ".join(sorted(p.name for p in root.iterdir())) if root.is_dir() else "nobody yet"
         where = f" on {date}" if date else ""
         _fail(f"there is no transcript of {user!r}{where}; there are transcripts of: {known}")
     click.echo("\n".join(texts), nl=False)

@@ -21,7 +21,7 @@ async def check(config: Config) -> list[Finding]:
         settings = getattr(config.adapters, name)
         if settings is None:
             continue
-        adapter = platforms.create(name, settings, Menu())
+        adapter = platforms.create(cast("platforms.Name", name), settings, Menu())
         try:
             findings += await adapter.check()
         except AdapterError as exc:

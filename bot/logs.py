@@ -63,3 +63,4 @@ def configure(
     logging.basicConfig(
         handlers=[handler], level=number if level == "debug" else max(number, logging.WARNING), force=True
     )
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # it logs every hop between threads

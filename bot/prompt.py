@@ -14,7 +14,7 @@ def _prompt(name: str, prompt: str, day: str, zone: str, private: bool) -> str:
     place = (
         "You talk with one person in private."
         if private
-        else "You are in a group. Messages begin with their speaker's name in brackets; answer the one who asked."
+        else "You are in a group: each message is marked with who wrote it. Answer the one who asked."
     )
     return (
         f"{prompt}\n\n"

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from memory.transcripts import Place, TurnRecord
+from memory.transcripts import Message, Place, TurnRecord
 
 from adapters.base import Chat, Update
 from bot import access, context, sentences
@@ -31,7 +31,7 @@ from bot.events import AssistantSaid, Event, Usage, UserSaid, Variables
 from bot.stream import Stream, Streams
 from bot.tools.base import ToolContext
 from config.schema import GroupsConfig, Price
-from memory import inbox, journal
+from memory import inbox, journal, outbox
 from memory.database import Database, Fenced, Tx
 from memory.inbox import Claim
 from memory.journal import Journal
@@ -74,6 +74,7 @@ class Turns:
         self.now = now
         self.streams = Streams(database)
         self.zones: OrderedDict[str, str] = OrderedDict()
+        self._calls: dict[int, list[ModelCall]] = {}  # of running turns, for those that are stopped
 
     # What the engine asks for --------------------------------------------------------------------------------------
 
@@ -105,6 +106,12 @@ class Turns:
                     outcome, note = await self._command(job)
                 case _:
                     outcome, note = await self._refuse(job)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not job.stopped or task is None:
+                raise
+            task.uncancel()
+            outcome, note = await self._end_stopped(job), {}
         except Fenced:
             outcome, note = "taken over", {}
         except Exception as exc:
@@ -123,16 +130,10 @@ class Turns:
         )
 
     async def abandon(self, job: Job) -> None:
-        try:
-            if job.resumed:
-                await self._stopped(job, await self._begin(job))
-            else:
-                await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="stopped"))
-        except Fenced:
-            pass
-        except Exception as exc:
-            log.error("turn_broke", turn=job.id, error=type(exc).__name__)
-            log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
+        if job.resumed:
+            await self._end_stopped(job)
+        else:
+            await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="stopped"))
 
     # A turn of the agent -------------------------------------------------------------------------------------------
 
@@ -144,6 +145,7 @@ class Turns:
         turn = await self._begin(job)
         said = "\n\n".join(e.text for e in turn.logged if isinstance(e, AssistantSaid) and e.text.strip())
         self.delivery.preview(turn.part, turn.stream, said)
+        self._calls[job.id] = turn.calls
         try:
             async with asyncio.timeout(self.settings.turn_timeout) as timer:
                 reply = await self.agent.ask(
@@ -155,12 +157,6 @@ class Turns:
                     unrecorded=turn.calls,
                     now=self.now,
                 )
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not job.stopped or task is None:
-                raise
-            task.uncancel()
-            return await self._stopped(job, turn), {}
         except Interrupted as exc:
             return await self._failed(job, turn, exc)
         except TimeoutError:
@@ -170,6 +166,7 @@ class Turns:
                 f"the turn took longer than agent.turn_timeout ({self.settings.turn_timeout:g} s)"
             )
             return await self._failed(job, turn, Interrupted(cause, self.delivery.shown(job.id)))
+        self._calls.pop(job.id, None)
         self._completed(turn)
         used = [call.usage for call in reply.calls]
         return "answered", {
@@ -274,7 +271,7 @@ class Turns:
         update = turn.job.update
         turn.parts = self.delivery.complete(tx, turn.claim.turn_id, update.chat, self._reply_to(update), text)
         asked = next(e for e in [*turn.logged, *turn.new] if isinstance(e, UserSaid))
-        messages = (("user", asked.text), ("assistant", text))
+        messages: tuple[Message, ...] = (("user", asked.text), ("assistant", text))
         place = None
         if update.chat.kind == "group":
             chat = update.chat
@@ -292,6 +289,7 @@ class Turns:
     async def _failed(self, job: Job, turn: _Turn, exc: Interrupted) -> tuple[str, dict[str, Any]]:
         """Something went wrong: what was shown stays, and one human sentence says so."""
         cause = exc.cause
+        self._calls.pop(job.id, None)
         if isinstance(cause, Fenced):
             await self.delivery.abandon(job.id)
             self.streams.forget(turn.stream.id)
@@ -306,11 +304,33 @@ class Turns:
         log.debug("turn_failed_in_full", turn=job.id, exc_info=cause)
         return await self._cut_short(turn, text, f"failed:{name}"), {}
 
-    async def _stopped(self, job: Job, turn: _Turn) -> str:
-        """The person stopped it: what was shown stays and is marked."""
-        shown = self.delivery.shown(job.id)
-        text = f"{shown}\n\n{sentences.STOPPED_MARK}" if shown.strip() else sentences.STOPPED_MARK
-        return await self._cut_short(turn, text, "stopped")
+    async def _end_stopped(self, job: Job) -> str:
+        """The person stopped it, at whatever point it was: what was shown stays and is marked.
+
+        The attempt that was cancelled may have left a write on its way; claiming the turn anew comes after that write, and fences off
+        whatever else it might do.
+        """
+        calls = self._calls.get(job.id, [])
+        try:
+            shown = self.delivery.shown(job.id)
+            turn = await self._begin(job)
+            turn.calls = calls
+            text = f"{shown}\n\n{sentences.STOPPED_MARK}" if shown.strip() else sentences.STOPPED_MARK
+            return await self._cut_short(turn, text, "stopped")
+        except Fenced:  # its reply was committed in that very moment: then it stands, and is delivered
+            await self._deliver_committed(job.id)
+            return "answered"
+        except Exception as exc:  # noqa: BLE001 - a turn's edge
+            log.error("turn_broke", turn=job.id, error=type(exc).__name__)
+            log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
+            return (await self._broken(job, exc))[0]
+        finally:
+            self._calls.pop(job.id, None)
+
+    async def _deliver_committed(self, turn_id: int) -> None:
+        parts = await self.database.read(lambda tx: outbox.parts(tx, turn_id))
+        self.delivery.submit([part for part in parts if part.text is not None])
+        self.journal.notify()
 
     async def _cut_short(self, turn: _Turn, text: str, outcome: str) -> str:
         said = AssistantSaid(text, stopped=True)
@@ -323,16 +343,8 @@ class Turns:
 
         try:
             await self.database.write(unit)
-        except Fenced:
-            # Stopped in the very moment in which the reply was committed: then it stands, and is delivered.
-            if not turn.parts:
-                await self.delivery.abandon(turn.claim.turn_id)
-                raise
-            outcome = "answered"
         finally:
-            self.streams.forget(
-                turn.stream.id
-            )  # what was cancelled may have reached the disk and not this copy
+            self.streams.forget(turn.stream.id)  # what was cancelled may have reached the disk and not this copy
         self._completed(turn)
         return outcome
 

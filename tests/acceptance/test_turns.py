@@ -89,6 +89,25 @@ async def test_a_control_command_ends_the_running_turn_and_leaves_whole_turns(tm
         assert seen == (["next"] if command == "/clear" else ["count", "next"])
 
 
+@pytest.mark.parametrize("steps", range(14))
+async def test_a_turn_stopped_at_any_of_its_steps_ends_whole(tmp_path: Path, steps: int) -> None:
+    model = ScriptedModel(echo)
+    async with house(tmp_path, model) as h:
+        await h.say("hello")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await h.say("/stop")
+        await h.settled()
+        said = h.transcript()
+        assert [role for role, _ in said] == ["user", "assistant"]
+        assert said[0][1] == "hello"
+        shown = [text for text in h.texts() if text not in (sentences.STOPPED, sentences.NOTHING_TO_STOP)]
+        assert shown == [said[1][1]]
+        await h.say("next")
+        await h.settled()
+        assert h.texts()[-1] == "You said: next"
+
+
 async def test_stop_with_nothing_running_says_so(tmp_path: Path) -> None:
     async with house(tmp_path, ScriptedModel(echo)) as h:
         await h.say("/stop")
@@ -505,11 +524,10 @@ async def test_a_long_conversation_is_summarised_once_in_a_while_and_nothing_is_
         assert len(h.transcript()) == 24
         rows = await h.database.read(lambda tx: tx.all("events_since_summary", stream_id=1))
         assert len(rows) < 24
-    async with house(tmp_path, model, adapter=h.adapter, streams={"context_tokens": 2000}) as h:
-        before = [e for e in model.requests[-1].events]
-        await h.say("one more")
-        await h.settled()
-        assert model.requests[-1].events[0] == before[0]  # the prefix is the same after a restart
+        cached = h.parts.turns.streams.cached(1)
+        loaded = await h.database.read(lambda tx: h.parts.turns.streams.load(tx, 1, 0.0))
+        assert cached is not None
+        assert loaded.events == cached.events  # a restart sees the very same context
 
 
 async def test_the_prefix_of_a_request_stays_the_same_from_turn_to_turn(tmp_path: Path) -> None:
