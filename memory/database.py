@@ -52,15 +52,15 @@ class Tx:
         self._connection = connection
         self._queries = queries()
 
-    def run(self, name: str, **values: Any) -> sqlite3.Cursor:
+    def run(self, name: str, /, **values: Any) -> sqlite3.Cursor:
         """Run the query of that name from queries.sql."""
         return self._connection.execute(self._queries[name], values)
 
-    def one(self, name: str, **values: Any) -> Any:
+    def one(self, name: str, /, **values: Any) -> Any:
         """The first row, or None."""
         return self.run(name, **values).fetchone()
 
-    def all(self, name: str, **values: Any) -> list[Any]:
+    def all(self, name: str, /, **values: Any) -> list[Any]:
         """Every row."""
         return self.run(name, **values).fetchall()
 

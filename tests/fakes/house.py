@@ -94,7 +94,7 @@ def settings(folder: Path, **sections: Any) -> Config:
 @asynccontextmanager
 async def house(
     folder: Path,
-    models: Model | Sequence[Model],
+    answers: Model | Sequence[Model],
     *,
     adapter: MemoryAdapter | None = None,
     recover: bool = True,
@@ -105,7 +105,7 @@ async def house(
     """Start it; leaving the block is as abrupt as a kill for what still runs."""
     config = settings(folder, **sections)
     adapter = adapter or MemoryAdapter()
-    chain = tuple(models) if isinstance(models, Sequence) else (models,)
+    chain = tuple(answers) if isinstance(answers, Sequence) else (answers,)
     defined = Agent(
         name="Boswell",
         prompt="Be brief.",
