@@ -283,8 +283,7 @@ _MOST_REMEMBERED = 4096  # files whose end is kept in mind; for any other the ne
 class _Plan:
     """What a write comes to: `payload` takes the place of the bytes from `at` to `until`.
 
-    An empty payload: the turn stands there already. Afterwards the conversation has `turns` turns under
-    `heading`, and `last` is the file's last heading with the number of turns under it.
+    An empty payload: the turn stands there already. Afterwards the conversation has `turns` turns under `heading`.
     """
 
     heading: str
@@ -292,7 +291,6 @@ class _Plan:
     at: int
     until: int
     payload: bytes
-    last: tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,9 +345,9 @@ class Transcripts:
         """Bring a turn into its file, durably and once: if it stands there already, nothing is written.
 
         `known` is what the database knew before the turn. Repeating a call with the same `known` after a kill at any
-        instant is harmless, and what others changed in the file meanwhile stays. So is repeating several calls whose marks
-        were lost together, in the same order; only bytes torn off after an insertion among them may then stay behind. The
-        turn goes to the end of its conversation's section; if that is gone, or there is none yet, it begins one.
+        instant is harmless, and so is repeating several calls whose marks were lost together, in the same order. What
+        others changed in the file meanwhile stays. The turn goes to the end of its conversation's section; if that is
+        gone, or there is none yet, it begins one.
         """
         path = self.path(record.user_id, self.date_of(record))
         turn = _encode(render(record.messages))
@@ -368,38 +366,35 @@ class Transcripts:
         marked = min(known.size or 0, len(data))
 
         # What follows the last mark is mostly this very turn, whole or torn, from a process that was killed.
-        if marked < len(data):
-            plan = _plan(data[:marked], turn, record, known)
-            tail = data[marked:]
-            if plan.payload and plan.at == marked:
-                if tail.startswith(plan.payload):
-                    return self._written(path, plan, marked + len(plan.payload), len(data))
-                if plan.payload.startswith(
-                    tail.rstrip(b"\0")
-                ):  # some file systems fill up with NULs at a power cut
-                    os.truncate(path, marked)
-                    data = data[:marked]
+        plan, tail = _plan(data[:marked], turn, record, known), data[marked:]
+        if tail and plan.payload and plan.at == marked:
+            if tail.startswith(plan.payload):
+                return self._written(path, plan, data, marked + len(plan.payload))
+            # Some file systems fill up with NULs at a power cut.
+            if plan.payload.startswith(tail.rstrip(b"\0")):
+                os.truncate(path, marked)
+                data = data[:marked]
 
         plan = _plan(data, turn, record, known)
         if not plan.payload:
             inserted = plan.until - plan.at if plan.at < marked else 0
-            return self._written(path, plan, min(max(plan.until, marked + inserted), len(data)), len(data))
+            return self._written(path, plan, data, min(max(plan.until, marked + inserted), len(data)))
         _make_folder(path.parent)
-        size = plan.at + len(plan.payload) + len(data) - plan.until
-        if (
-            plan.at == len(data) == (known.size or 0)
-        ):  # only by the mark could a torn append be told from an edit
+        new = data[: plan.at] + plan.payload + data[plan.until :]
+        # An append may be torn by a kill. Only where the mark is right can that be told from an edit for sure.
+        if plan.at == len(data) == (known.size or 0):
             _append(path, plan.payload)
             if not data:
                 _sync_folder(path.parent)
         else:
-            _replace(path, data[: plan.at] + plan.payload + data[plan.until :])
-        return self._written(path, plan, size, size)
+            _replace(path, new)
+        return self._written(path, plan, new, len(new))
 
-    def _written(self, path: Path, plan: _Plan, size: int, real_size: int) -> Written:
-        """Answer that the file is accounted for up to `size`. Beyond it may be turns whose marks were lost as well."""
-        if size == real_size:
-            self._remember(path, size, *plan.last)
+    def _written(self, path: Path, plan: _Plan, data: bytes, size: int) -> Written:
+        """Answer that the file, which holds `data`, is accounted for up to `size`. Beyond may be more whose marks were lost."""
+        if size == len(data) and data.endswith(b"\n\n"):
+            last = _spans(data)[-1]
+            self._remember(path, size, last.heading, len(_turn_starts(data, last)))
         return Written(path, plan.heading, size, plan.turns)
 
     def _remember(self, path: Path, size: int, heading: str, turns: int) -> None:
@@ -423,45 +418,50 @@ def _plan(data: bytes, turn: bytes, record: TurnRecord, known: Known) -> _Plan:
     spans = _spans(data)
     by_heading = {span.heading: span for span in reversed(spans)}
     if known.heading is not None and known.heading in by_heading:
-        return _plan_in_section(data, spans, by_heading[known.heading], known.turns, turn)
+        return _plan_in_section(data, by_heading[known.heading], known.turns, turn)
     headings = (heading for heading in _headings(record) if heading not in known.taken)
     while True:
         heading = next(headings)
         begun = _encode(f"## {heading}\n\n") + turn
         span = by_heading.get(heading)
         if span is None:
-            separator = b"---\n\n" if data.strip() else b""
-            return _Plan(heading, 1, len(data), len(data), _gap(data) + separator + begun, (heading, 1))
+            section = b"---\n\n" + begun if data.strip() else begun
+            whole = _whole(data, section)
+            return _Plan(heading, 1, whole, len(data), _gap(data[:whole]) + section)
         # A section that the database does not know: ours if it holds this turn, or the beginning of it.
         start = data.index(b"##", span.start)
-        if span is spans[-1] and begun != data[start:] and begun.startswith(data[start:]):
-            return _Plan(heading, 1, start, len(data), begun, (heading, 1))
-        plan = _plan_in_section(data, spans, span, 0, turn)
+        torn = data[start:]
+        if begun.startswith(torn) and begun != torn:
+            return _Plan(heading, 1, start, len(data), begun)
+        plan = _plan_in_section(data, span, 0, turn)
         if not plan.payload:
             return plan
 
 
-def _plan_in_section(data: bytes, spans: list[_Span], span: _Span, before: int, turn: bytes) -> _Plan:
+def _plan_in_section(data: bytes, span: _Span, before: int, turn: bytes) -> _Plan:
     """How the turn comes into a section where `before` turns are known to stand."""
     starts = _turn_starts(data, span)
-    is_last = span is spans[-1]
-
-    def plan(turns: int, at: int, until: int, payload: bytes, standing: int) -> _Plan:
-        last = (
-            (span.heading, standing) if is_last else (spans[-1].heading, len(_turn_starts(data, spans[-1])))
-        )
-        return _Plan(span.heading, turns, at, until, payload, last)
-
     if before < len(starts):  # the mark of this turn was lost, or somebody wrote into the section
-        at, end = starts[before], [*starts[1:], span.end][before]
+        at, end = [*starts, span.end][before : before + 2]
         standing = data[at:end]
         if standing.startswith(turn):  # behind it may be the beginning of another one, torn
-            return plan(before + 1, at, at + len(turn), b"", len(starts))
+            return _Plan(span.heading, before + 1, at, at + len(turn), b"")
         if _messages(standing) == _messages(turn):  # with its blank lines changed by an editor
-            return plan(before + 1, at, end, b"", len(starts))
-        if is_last and end == len(data) and turn.startswith(standing):
-            return plan(before + 1, at, end, turn, before + 1)
-    return plan(len(starts) + 1, span.end, span.end, _gap(data[: span.end]) + turn, len(starts) + 1)
+            return _Plan(span.heading, before + 1, at, end, b"")
+        if end == len(data) and turn.startswith(standing):
+            return _Plan(span.heading, before + 1, at, end, turn)
+    whole = _whole(data, turn) if span.end == len(data) else span.end
+    return _Plan(span.heading, len(starts) + 1, whole, span.end, _gap(data[:whole]) + turn)
+
+
+def _whole(data: bytes, addition: bytes) -> int:
+    """Where the data ends, but for the first bytes of `addition` if a torn write left them there."""
+    for boundary in (b"\n\n---\n\n", b"\n\n"):
+        at = data.rfind(boundary)
+        torn = data[at + 2 :]
+        if at >= 0 and addition.startswith(torn) and not _MESSAGE_START.match(torn):
+            return at + 2
+    return len(data)
 
 
 def _gap(data: bytes) -> bytes:
