@@ -183,11 +183,7 @@ def _range(today: Date, date: str | None, start: str | None, end: str | None) ->
         day = _day(date, today) if date else today
         return day, day
     last = _day(end, today) if end else today
-    first = (
-        _day(start, today)
-        if start
-        else max(last, Date.min + timedelta(days=MAX_DAYS)) - timedelta(days=MAX_DAYS - 1)
-    )
+    first = _day(start, today) if start else Date.fromordinal(max(1, last.toordinal() - MAX_DAYS + 1))
     if first > last:
         raise ToolProblem(f"The range is empty: it starts on {first} and ends on {last}, before that.")
     return first, last
