@@ -133,6 +133,7 @@ class Client:
         """Make a call that is rare, as aiogram's typed object, and return its typed result."""
         name = call.__api_method__
         try:
+            await self._session()  # so that it is ours to close
             return await self._bot(call, request_timeout=math.ceil(self._seconds))
         except telegram.TelegramNetworkError as exc:
             broken = exc.__cause__ or exc

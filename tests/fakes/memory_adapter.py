@@ -1,50 +1,68 @@
-"""A platform in memory: chats are lists, and it misbehaves as it is told."""
+"""A platform in memory: chats are lists, and it misbehaves as it is told. Passes the contract suite of every adapter."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from adapters.base import AdapterError, Chat, Finding, Health, Limits, MessageGone, Refused, Route, Sink
+from adapters import base
+from adapters.base import AdapterError, Chat, Health, Sink, Unavailable
 
 
 class MemoryAdapter:
-    """`trouble` holds what the next calls raise, in order: pairs of a verb and an error."""
+    """`trouble` holds what the next calls raise: pairs of a verb and an error; an ambiguous one comes after the deed."""
 
     def __init__(self, name: str = "memory", **limits: Any) -> None:
         self.name = name
-        wide = {"posts_per_second": 1e6, "posts_burst": 10**6, "group_posts_per_minute": 1e6, "total_per_second": 1e6}
-        self.limits = Limits(**{"max_chars": 4096, "edit_interval": 0.0, "group_edit_interval": 0.0, **wide, **limits})
-        self.routes: Sequence[Route] = ()
+        rates = dict.fromkeys(
+            ("posts_per_second", "posts_burst", "group_posts_per_minute", "total_per_second"), 1e6
+        )
+        intervals = {"edit_interval": 0.0, "group_edit_interval": 0.0}
+        self.limits = base.Limits(**{"max_chars": 4096, **rates, **intervals, **limits})
+        self.routes: Sequence[base.Route] = ()
         self.messages: dict[str, dict[str, list[str]]] = {}  # chat → message id → every text it had
         self.posts: list[tuple[str, str, str]] = []  # chat, key, text
         self.typed: list[str] = []
         self.trouble: list[tuple[str, AdapterError]] = []
+        self.received: list[base.Received] = []
+        self._serial = 0
         self._changed = asyncio.Event()
 
+    def say(self, chat: Chat, person: base.Person, text: str, **more: Any) -> None:
+        """A person writes."""
+        self._serial += 1
+        key, (command, args) = str(self._serial), base.parse_command(text)
+        values = {"text": base.clean(text), "message_id": f"m{key}", "command": command, "args": args, **more}
+        update = base.Update(source=f"{self.name}:test", key=key, chat=chat, person=person, **values)
+        self.received.append(base.Received(update.source, key, update))
+        self._changed.set()
+
     async def run(self, sink: Sink, health: Health) -> None:
-        health.up("in memory")
-        await asyncio.Event().wait()
+        while True:
+            try:
+                async with self._call("run"):
+                    health.up("in memory")
+            except Unavailable as exc:
+                health.down(str(exc))
+                continue
+            await self.wait_for(lambda: bool(self.received) or any(verb == "run" for verb, _ in self.trouble))
+            await sink(rows := list(self.received))
+            del self.received[: len(rows)]
 
     async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:
-        await self._may_fail("post")
-        if not text.strip() or len(text) > self.limits.max_chars:
-            raise Refused(f"{len(text)} characters can not be posted")
-        message_id = str(len(self.posts) + 1)
-        self.posts.append((chat.id, key, text))
-        self.messages.setdefault(chat.id, {})[message_id] = [text]
-        self._tell()
+        async with self._call("post", text):
+            message_id = str(len(self.posts) + 1)
+            self.posts.append((chat.id, key, text))
+            self.messages.setdefault(chat.id, {})[message_id] = [text]
         return message_id
 
     async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool) -> None:
-        await self._may_fail("edit")
-        if message_id not in self.messages.get(chat.id, {}):
-            raise MessageGone(f"there is no message {message_id!r}")
-        if not text.strip() or len(text) > self.limits.max_chars:
-            raise Refused(f"{len(text)} characters can not be shown")
-        self.messages[chat.id][message_id].append(text)
-        self._tell()
+        async with self._call("edit", text):
+            if message_id not in self.messages.get(chat.id, {}):
+                raise base.MessageGone(f"there is no message {message_id!r}")
+            self.messages[chat.id][message_id].append(text)
 
     async def find(self, chat: Chat, key: str) -> str | None:
         return None
@@ -52,8 +70,8 @@ class MemoryAdapter:
     async def typing(self, chat: Chat) -> None:
         self.typed.append(chat.id)
 
-    async def check(self) -> Sequence[Finding]:
-        return [Finding(True, self.name, "in memory")]
+    async def check(self) -> Sequence[base.Finding]:
+        return [base.Finding(True, self.name, "in memory")]
 
     async def close(self) -> None:
         pass
@@ -68,10 +86,15 @@ class MemoryAdapter:
             self._changed.clear()
             await self._changed.wait()
 
-    def _tell(self) -> None:
-        self._changed.set()
-
-    async def _may_fail(self, verb: str) -> None:
+    @asynccontextmanager
+    async def _call(self, verb: str, text: str = "-") -> AsyncIterator[None]:
         await asyncio.sleep(0)
-        if self.trouble and self.trouble[0][0] == verb:
-            raise self.trouble.pop(0)[1]
+        error = self.trouble.pop(0)[1] if self.trouble and self.trouble[0][0] == verb else None
+        if error is not None and not getattr(error, "ambiguous", False):
+            raise error
+        if not text.strip() or self.limits.length(text) > self.limits.max_chars:
+            raise base.Refused(f"a text of {len(text)} characters can not be shown")
+        yield
+        self._changed.set()
+        if error is not None:
+            raise error
