@@ -229,7 +229,7 @@ class TelegramServer:
     # Life
 
     async def start(self) -> TelegramServer:
-        self._runner = web.ServerRunner(web.Server(self._handle), access_log=None, shutdown_timeout=0.1)
+        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
@@ -371,7 +371,7 @@ class TelegramServer:
         self.say(new_id, user_id, None, migrate_from_chat_id=chat_id)
 
     async def wait_for(self, predicate: Callable[[TelegramServer], Any], seconds: float = 10) -> None:
-        """Return as soon as `predicate(server)` holds; it is asked again whenever a call has been served."""
+        """Return as soon as `predicate(server)` holds; it is asked again whenever something happens."""
         async with asyncio.timeout(seconds):
             while not predicate(self):
                 self._changed.clear()
@@ -390,6 +390,7 @@ class TelegramServer:
                 BotApiError(401 if ":" in token else 404, "Unauthorized" if ":" in token else "Not Found")
             )
         self.calls[method] += 1
+        self._note()
         fault = self._faults[method].popleft() if self._faults.get(method) else None
         try:
             if fault is not None:
@@ -404,10 +405,13 @@ class TelegramServer:
         except BotApiError as error:
             return _error(error)
         finally:
-            self.version += 1
-            self._changed.set()
+            self._note()
         # ASCII JSON escapes lone surrogates, as the real server's JSON does.
         return web.Response(text=json.dumps({"ok": True, "result": result}), content_type="application/json")
+
+    def _note(self) -> None:
+        self.version += 1
+        self._changed.set()
 
     async def _hold(self, until: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(event.wait()) for event in (until, self._dead)]
@@ -487,12 +491,15 @@ class TelegramServer:
             )
         if self._poll is not None and not self._poll.done():
             self._poll.set_result(False)
-        while (
-            self.pending
-            and isinstance(self.pending[0]["update_id"], int)
-            and self.pending[0]["update_id"] < offset
-        ):
-            self.pending.popleft()
+        wanted = allowed_updates or []
+        kept = [
+            u
+            for u in self.pending
+            if u["update_id"] >= offset and (not wanted or any(k in u for k in wanted))
+        ]
+        if len(kept) < len(self.pending):
+            self.pending = deque(kept)
+            self._note()
         if not self.pending and timeout:
             self._poll = waiting = asyncio.get_running_loop().create_future()
             alarm = asyncio.get_running_loop().call_later(timeout, _resolve, waiting)
@@ -501,11 +508,9 @@ class TelegramServer:
                     raise BotApiError(409, json.loads(conflict().body)["description"])
             finally:
                 alarm.cancel()
-        return [
-            update
-            for update in list(self.pending)[:limit]
-            if allowed_updates is None or any(kind in update for kind in (*allowed_updates, "hologram"))
-        ]
+            kept = [u for u in self.pending if not wanted or any(k in u for k in wanted)]
+            self.pending = deque(kept)
+        return kept[:limit]
 
     def _set_webhook(self, url: str, **options: Any) -> bool:
         if not url.startswith("https://"):
