@@ -203,7 +203,7 @@ def measure_long(program: Program, servers: Servers, late: int, window: int = 50
 
 
 def measure_prompt(arguments: Sequence[str], prompt: bytes, within: float = 30) -> dict[str, float]:
-    """A program on a terminal of its own, until what it wrote matches `prompt`: seconds, CPU seconds, and memory a second later."""
+    """A program on a terminal of its own until its output matches `prompt`: seconds, CPU seconds, memory a second later."""
     with tempfile.TemporaryDirectory() as directory:
         ours, theirs = pty.openpty()
         begun = time.monotonic()
