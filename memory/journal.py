@@ -119,7 +119,7 @@ class Journal:
             date=date,
             stream_id=stream_id,
             heading=written.heading,
-            turns=known.turns + 1,
+            turns=written.turns,
         )
         tx.run("pending_done", turn_id=turn_id)
 

@@ -52,6 +52,8 @@ class Reply:
         default_factory=lambda: {"type": "overloaded_error", "message": "Overloaded"}
     )
     usage: bool = True
+    pause: float = 0.0
+    """Seconds between two events of the stream."""
     chunks: tuple[dict[str, Any], ...] = ()
     """Sent instead of all the above, word for word (OpenAI's formats only)."""
 
@@ -195,6 +197,8 @@ class ModelServer:
         pieces = anthropic_stream(request, reply) if wire == "anthropic" else openai_stream(request, reply)
         for piece in pieces:
             await response.write(piece)
+            if reply.pause:
+                await asyncio.sleep(reply.pause)
         match reply.fault:
             case "cut":
                 assert http.transport is not None
