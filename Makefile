@@ -11,11 +11,14 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK_FLAGS := --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 PLATFORMS  := --extra telegram --extra openai --extra anthropic
 
-.PHONY: run test format bench soak lock clean
+.PHONY: run install test format bench soak lock clean
 .DELETE_ON_ERROR:
 
 run: $(RUN)
 	@$(BIN)/boswell chat
+
+install: $(RUN)
+	@echo "Installed: $(BIN)/boswell"
 
 test: $(DEV)
 	$(BIN)/ruff format --check .

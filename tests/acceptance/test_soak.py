@@ -45,6 +45,7 @@ def answer(request: Request) -> Step:
     return Reply(text=("This ", "is the ", "whole ", "answer ", "to ", word), pause=0.015)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(3600)
 async def test_killed_at_any_instant_nothing_is_lost_and_nothing_said_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
