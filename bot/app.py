@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -116,11 +117,16 @@ async def run(config: Config, names: Sequence[str], note: str = "") -> None:
             await _lease(stack, config, f"adapter-{name}")
         connected: dict[str, Adapter] = {}
         for name in names:
-            connected[name] = platforms.create(cast("platforms.Name", name), getattr(config.adapters, name), menu)
+            connected[name] = platforms.create(
+                cast("platforms.Name", name), getattr(config.adapters, name), menu
+            )
             stack.push_async_callback(_close, connected[name])
         agent, built = build_agent(config)
         for model in built:
             stack.push_async_callback(_close, model)
+        # What was imported stays for good: keep the collector from ever going through it (it was off until here).
+        gc.freeze()
+        gc.enable()
         log.info("starting", adapters=list(names), model=built[0].name, label=built[0].label, note=note)
         journal = Journal(database, Transcripts(Path(config.memory.dir)), tuple(f"{name}-" for name in names))
         try:

@@ -92,19 +92,15 @@ def _run(loaded: Loaded, names: list[str]) -> None:
     if names == ["console"] and sys.stdin.isatty() and level == "info":
         level = "warning"  # the terminal belongs to the conversation
     configure(level, config.log.format)
-    gc.disable()  # imports make many objects and little garbage
+    gc.disable()  # imports make many objects and no garbage; the app turns it on again when all is built
     from adapters.base import AdapterError
     from bot.app import run as run_app
     from bot.errors import BoswellError
     from memory.database import MemoryFault
     from memory.leases import LeaseTaken
 
-    async def start() -> None:
-        gc.enable()
-        await run_app(config, names, loaded.note)
-
     try:
-        asyncio.run(start())
+        asyncio.run(run_app(config, names, loaded.note))
     except KeyboardInterrupt:
         sys.exit(130)
     except (MemoryFault, LeaseTaken, AdapterError, BoswellError, OSError) as exc:

@@ -39,6 +39,7 @@ from memory.outbox import Part
 log = structlog.get_logger(__name__)
 
 FIRST_TYPING = 0.25  # seconds: an answer that is there sooner needs no typing notice
+FIRST_EDIT = 0.25  # seconds from the placeholder to the first text in its place
 MAX_BACKOFF = 60.0
 
 
@@ -147,6 +148,8 @@ class Preview:
                 first = self._adapter.limits.stub if self.part.stub else self._head()
                 await self._delivery.post(self._adapter, self.part, first)
                 shown = first
+                if self.part.stub:  # a quick answer is complete by then, and needs one edit instead of two
+                    await _within(self._ended, min(FIRST_EDIT, pace.edit_interval(self._chat)))
             while not self._ended.is_set():
                 text = self._head()
                 if text != shown and pace.preview_allowed(self._chat):

@@ -344,7 +344,9 @@ class Turns:
         try:
             await self.database.write(unit)
         finally:
-            self.streams.forget(turn.stream.id)  # what was cancelled may have reached the disk and not this copy
+            self.streams.forget(
+                turn.stream.id
+            )  # what was cancelled may have reached the disk and not this copy
         self._completed(turn)
         return outcome
 

@@ -1,6 +1,7 @@
 """The configuration: its schema, the way it is loaded and checked, and the texts that help to write it."""
 
-from config.editor import json_schema
+from typing import Any
+
 from config.init import INIT_ADAPTERS, INIT_PROVIDERS, render_init
 from config.load import DEFAULT_PATH, Loaded, load
 from config.problems import ConfigError, Problem
@@ -19,6 +20,16 @@ from config.schema import (
     StreamsConfig,
     TelegramConfig,
 )
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the configuration, for editors."""
+    from config.editor import (
+        json_schema as build,
+    )  # pydantic's generator is slow to import, and rarely needed
+
+    return build()
+
 
 __all__ = [
     "DEFAULT_PATH",
