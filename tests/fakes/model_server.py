@@ -42,7 +42,8 @@ class Reply:
     early, an error event, a chunk that is no JSON, or nothing more for ever. `finish` is the provider's own word.
     """
 
-    text: tuple[str, ...] = ()
+    text: tuple[str | asyncio.Event, ...] = ()
+    """Its pieces; where an event stands among them, nothing comes until it is set (OpenAI's formats only)."""
     calls: tuple[Call, ...] = ()
     thinking: tuple[str, ...] = ()
     redacted: str = ""
@@ -194,8 +195,13 @@ class ModelServer:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
         await response.prepare(http)
-        pieces = anthropic_stream(request, reply) if wire == "anthropic" else openai_stream(request, reply)
+        pieces: Iterator[bytes | asyncio.Event] = (
+            anthropic_stream(request, reply) if wire == "anthropic" else openai_stream(request, reply)
+        )
         for piece in pieces:
+            if isinstance(piece, asyncio.Event):
+                await piece.wait()
+                continue
             await response.write(piece)
             if reply.pause:
                 await asyncio.sleep(reply.pause)
@@ -228,8 +234,8 @@ def _pieces(text: str, size: int = 7) -> Iterator[str]:
     yield from (text[i : i + size] for i in range(0, len(text), size))
 
 
-def openai_stream(request: Request, reply: Reply) -> Iterator[bytes]:
-    """The chunks of a completion, as OpenAI sends them."""
+def openai_stream(request: Request, reply: Reply) -> Iterator[bytes | asyncio.Event]:
+    """The chunks of a completion, as OpenAI sends them, and the events to wait for in between."""
     head = {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",
@@ -249,7 +255,7 @@ def openai_stream(request: Request, reply: Reply) -> Iterator[bytes]:
     for text in reply.thinking:
         yield chunk({"reasoning_content": text})
     for text in reply.text:
-        yield chunk({"content": text})
+        yield chunk({"content": text}) if isinstance(text, str) else text
     ids = [call.id or f"call_{len(request.body['messages'])}_{i}" for i, call in enumerate(reply.calls)]
     for i, call in enumerate(reply.calls):
         function = {"name": call.name, "arguments": ""}

@@ -1,0 +1,154 @@
+"""Boswell as `boswell run` starts it, inside a test's event loop: the real adapter, HTTP and SDK, against scripted servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+from structlog.testing import capture_logs
+
+from bot.app import database_path, run
+from bot.cli import main
+from config import Config, load
+from memory.transcripts import Transcripts
+from tests.fakes.model_server import KEY, ModelServer, Request, Step
+from tests.fakes.telegram_server import TOKEN, TelegramServer
+
+Respond = Callable[[Request], Step]
+
+
+class Running:
+    """A Boswell that runs. `logs` are its structured log lines so far."""
+
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        telegram: TelegramServer,
+        model: ModelServer,
+        task: asyncio.Task[None],
+        logs: list[Any],
+    ) -> None:
+        self.telegram = telegram
+        self.model = model
+        self.logs = logs
+        self._path = path
+        self._config = config
+        self._task = task
+
+    async def shows(self, chat: int, *texts: str, seconds: float = 10) -> None:
+        """Return once a chat's messages from the bot read exactly so."""
+        try:
+            await self.telegram.wait_for(lambda server: server.chat(chat).texts == list(texts), seconds)
+        except TimeoutError:
+            assert self.telegram.chat(chat).texts == list(texts)
+
+    async def answered(self, chat: int, text: str, seconds: float = 10) -> None:
+        """Return once the bot's last message in a chat reads so."""
+        try:
+            await self.telegram.wait_for(lambda server: server.chat(chat).texts[-1:] == [text], seconds)
+        except TimeoutError:
+            assert self.telegram.chat(chat).texts[-1:] == [text]
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 10) -> None:
+        """Return once something holds that gives no sign of its own, such as a row of the database."""
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - another connection's commit can not be waited for
+                await asyncio.sleep(0.01)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database has on disk now."""
+        path = database_path(self._config)
+        if not path.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return database.execute(query).fetchall()
+
+    def said(self, user: str) -> list[tuple[str, str]]:
+        """All (role, text) of a person's transcripts. Complete once the block is left."""
+        transcripts = Transcripts(self._config.memory_path)
+        return [
+            message
+            for day in transcripts.dates(user)
+            for section in transcripts.day(user, day)
+            for message in section.messages
+        ]
+
+    def state(self) -> tuple[str, str]:
+        """What `adapter_status` has: the state, and what it says about it."""
+        [row] = self.rows("SELECT state, detail FROM adapter_status WHERE name = 'telegram'") or [("", "")]
+        return row[0], row[1]
+
+    async def boswell(self, *arguments: str) -> Result:
+        """A command line's result, with this configuration."""
+        return await asyncio.to_thread(
+            CliRunner().invoke, main, [*arguments, "--config", str(self._path)], catch_exceptions=False
+        )
+
+    async def stop(self) -> None:
+        """SIGTERM, as a service manager sends it; what it brings down in an orderly way is then on disk."""
+        if not self._task.done():
+            signal.raise_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            await self._task
+
+
+@asynccontextmanager
+async def running(
+    folder: Path,
+    respond: Respond,
+    *,
+    server_token: str = TOKEN,
+    telegram: dict[str, Any] | None = None,
+    **sections: Any,
+) -> AsyncIterator[Running]:
+    """Run the Telegram adapter for the block; `telegram` and `sections` are keys of the configuration.
+
+    Leaving the block stops it in order, and fails if a server was asked anything unexpected.
+    """
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(ModelServer(respond=respond))
+        server = await stack.enter_async_context(TelegramServer(server_token))
+        values = {
+            "access": {"policy": "open"},
+            "models": {
+                "main": {"provider": "openai", "model": "test", "api_key": KEY, "base_url": f"{model.url}/v1"}
+            },
+            "adapters": {
+                "telegram": {
+                    "token": TOKEN,
+                    "base_url": server.url,
+                    "messages_per_second": 10_000,
+                    **(telegram or {}),
+                }
+            },
+            "data_dir": str(folder / "data"),
+            **sections,
+        }
+        path = folder / "boswell.yaml"
+        path.write_text(json.dumps(values))  # JSON is YAML
+        config = load(path, {}).config
+        logs = stack.enter_context(capture_logs())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(loop.remove_signal_handler, number)
+        task = asyncio.create_task(run(config, ["telegram"]))
+        await asyncio.sleep(0)  # now its signal handlers stand, and a SIGTERM does not end the tests
+        house = Running(path, config, server, model, task, logs)
+        try:
+            yield house
+        finally:
+            await house.stop()
+
+
+def asked(request: Request) -> str:
+    """What the person said last."""
+    content = next(m["content"] for m in reversed(request.body["messages"]) if m["role"] == "user")
+    return str(content)
