@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import structlog
-from memory.transcripts import Transcripts
 
 import adapters as platforms
 from adapters.base import Adapter, AdapterError, Chat, Menu, Unauthorized
@@ -30,6 +29,7 @@ from config import Config
 from memory import leases
 from memory.database import Database, Tx, open_database
 from memory.journal import Journal
+from memory.transcripts import Transcripts
 
 log = structlog.get_logger(__name__)
 

@@ -68,8 +68,10 @@ class Pace:
 
     async def wait(self, chat: Chat, *, post: bool) -> None:
         """Return when a call may be made; a post also takes one of the chat's and of the platform's places."""
-        while (seconds := self.paused(chat)) > 0:
-            await asyncio.sleep(seconds)  # noqa: ASYNC110 - the pause has a known end; it may only be prolonged meanwhile
+        seconds = self.paused(chat)
+        while seconds > 0:  # it may be prolonged while we sleep
+            await asyncio.sleep(seconds)
+            seconds = self.paused(chat)
         if post:
             await self._limiter(chat).acquire()
             await self._total.acquire()
@@ -161,8 +163,12 @@ class Preview:
                     except Refused:
                         shown = text  # half a construct, perhaps; the next piece may pass
                 await _within(self._ended, pace.edit_interval(self._chat))
+        except RateLimited as exc:
+            pace.pause(self._chat, exc.retry_after)
         except AdapterError as exc:
             # The final text goes its own way, with its own patience; a preview is worth no second try.
+            if isinstance(exc, RateLimited):
+                pace.pause(self._chat, exc.retry_after)
             log.debug("preview_given_up", turn=self.part.turn_id, problem=str(exc))
 
     @property
@@ -318,6 +324,7 @@ class Delivery:
         if preview is not None:
             shown = await preview.finish()
             part.message_id = part.message_id or shown.message_id
+            part.ambiguous = part.ambiguous or shown.ambiguous
         adapter = self._adapters[part.chat["platform"]]
         backoff = 0.5
         while True:
@@ -330,6 +337,7 @@ class Delivery:
             except ChatMigrated as exc:
                 self._on_migrated(chat, exc.new_id)
                 part.chat = asdict(replace(chat, id=exc.new_id))
+                part.message_id = ""  # it stayed behind; in the new chat that id may be another message of ours
             except Refused as exc:
                 if part.text == sentences.UNSENDABLE:
                     await self._give_up(part, exc)

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 import structlog
-from memory.transcripts import Message, Place, TurnRecord
 
 from adapters.base import Chat, Update
 from bot import access, context, sentences
@@ -36,6 +35,7 @@ from memory.database import Database, Fenced, Tx
 from memory.inbox import Claim
 from memory.journal import Journal
 from memory.outbox import Part
+from memory.transcripts import Message, Place, TurnRecord
 
 log = structlog.get_logger(__name__)
 
@@ -307,8 +307,8 @@ class Turns:
     async def _end_stopped(self, job: Job) -> str:
         """The person stopped it, at whatever point it was: what was shown stays and is marked.
 
-        The attempt that was cancelled may have left a write on its way; claiming the turn anew comes after that write, and fences off
-        whatever else it might do.
+        The attempt that was cancelled may have left a write on its way; claiming the turn anew comes after that write,
+        and fences off whatever else it might do.
         """
         calls = self._calls.get(job.id, [])
         try:
@@ -320,7 +320,7 @@ class Turns:
         except Fenced:  # its reply was committed in that very moment: then it stands, and is delivered
             await self._deliver_committed(job.id)
             return "answered"
-        except Exception as exc:  # noqa: BLE001 - a turn's edge
+        except Exception as exc:
             log.error("turn_broke", turn=job.id, error=type(exc).__name__)
             log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
             return (await self._broken(job, exc))[0]

@@ -58,7 +58,9 @@ async def test_killed_at_any_instant_nothing_is_lost_and_nothing_said_twice(
     async with ModelServer(respond=answer) as model, TelegramServer() as telegram:
         config = tmp_path / "boswell.yaml"
         config.write_text(
-            CONFIG.format(key=KEY, model=model.url, telegram=telegram.url, token=telegram.token, data=tmp_path / "data")
+            CONFIG.format(
+                key=KEY, model=model.url, telegram=telegram.url, token=telegram.token, data=tmp_path / "data"
+            )
         )
 
         def start() -> multiprocessing.process.BaseProcess:
@@ -77,7 +79,11 @@ async def test_killed_at_any_instant_nothing_is_lost_and_nothing_said_twice(
                 await asyncio.sleep(dice.uniform(0.0, 0.06))
 
         def owed() -> list[str]:
-            return [w for w, chat in asked.items() if f"This is the whole answer to {w}" not in telegram.chat(chat).texts]
+            return [
+                w
+                for w, chat in asked.items()
+                if f"This is the whole answer to {w}" not in telegram.chat(chat).texts
+            ]
 
         for _ in range(KILLS):
             process = start()
@@ -112,7 +118,9 @@ async def test_killed_at_any_instant_nothing_is_lost_and_nothing_said_twice(
         written: Counter[str] = Counter()
         for chat in range(1, CHATS + 1):
             user = f"telegram-{chat}"
-            said = [m for day in transcripts.dates(user) for s in transcripts.day(user, day) for m in s.messages]
+            said = [
+                m for day in transcripts.dates(user) for s in transcripts.day(user, day) for m in s.messages
+            ]
             for (role, question), (_, reply) in zip(said[::2], said[1::2], strict=True):
                 assert role == "user"
                 assert question.split()[-1] == reply.split()[-1]

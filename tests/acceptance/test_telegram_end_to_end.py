@@ -24,7 +24,7 @@ def echo(request: Request) -> Step:
 
 def half_until(gate: asyncio.Event) -> Callable[[Request], Step]:
     """A model that begins its answer to "go", and ends it when the gate opens; to all else it is an echo."""
-    return lambda request: Reply(("Half", gate, " and whole")) if asked(request).endswith("go") else echo(request)
+    return lambda request: Reply(("Half", gate, " and whole")) if asked(request) == "go" else echo(request)
 
 
 async def begun(b: Running, chat: int = 1, text: str = "go", **options: int) -> None:

@@ -66,7 +66,9 @@ async def test_ten_quick_messages_are_answered_in_order_while_another_chat_is_sl
 
 
 @pytest.mark.parametrize("command", ["/stop", "/clear"])
-async def test_a_control_command_ends_the_running_turn_and_leaves_whole_turns(tmp_path: Path, command: str) -> None:
+async def test_a_control_command_ends_the_running_turn_and_leaves_whole_turns(
+    tmp_path: Path, command: str
+) -> None:
     never = asyncio.Event()
     model = ScriptedModel(lambda r: ["One two", never] if last_user(r) == "count" else echo(r))
     async with house(tmp_path, model) as h:
@@ -185,7 +187,7 @@ async def test_a_turn_cut_off_is_resumed_without_running_a_finished_tool_again(t
 
 
 async def _until(condition: Any) -> None:
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
         await asyncio.sleep(0)
 
 
@@ -236,7 +238,9 @@ async def test_a_broken_tool_becomes_a_short_sentence_for_the_model(tmp_path: Pa
         """Break."""
         raise RuntimeError("secret words of Anna")
 
-    model = ScriptedModel(lambda r: [ToolCall("c", "broken", "{}")] if isinstance(r.events[-1], UserSaid) else "sorry")
+    model = ScriptedModel(
+        lambda r: [ToolCall("c", "broken", "{}")] if isinstance(r.events[-1], UserSaid) else "sorry"
+    )
     async with house(tmp_path, model, agent={"tools": {"broken": broken}}) as h:
         await h.say("go")
         await h.settled()
@@ -248,9 +252,12 @@ async def test_a_broken_tool_becomes_a_short_sentence_for_the_model(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "arguments", ['{"user_id": "memory-2"}', '{"user": "memory-2", "date": "today"}', "not json", "[]", '{"date": 7}']
+    "arguments",
+    ['{"user_id": "memory-2"}', '{"user": "memory-2", "date": "today"}', "not json", "[]", '{"date": 7}'],
 )
-async def test_forged_or_wrong_tool_arguments_are_refused_and_reach_nobody(tmp_path: Path, arguments: str) -> None:
+async def test_forged_or_wrong_tool_arguments_are_refused_and_reach_nobody(
+    tmp_path: Path, arguments: str
+) -> None:
     def script(request: ModelRequest) -> Any:
         if last_user(request) == "spy" and isinstance(request.events[-1], UserSaid):
             return [ToolCall("c", "history", arguments)]
@@ -327,7 +334,11 @@ async def test_nothing_is_tried_again_after_visible_text(tmp_path: Path) -> None
 
 async def test_nothing_is_tried_again_after_a_tool_has_run(tmp_path: Path) -> None:
     main = ScriptedModel(
-        lambda r: [ToolCall("c", "clock", "{}")] if isinstance(r.events[-1], UserSaid) else [ModelOverloaded("main", "529")]
+        lambda r: (
+            [ToolCall("c", "clock", "{}")]
+            if isinstance(r.events[-1], UserSaid)
+            else [ModelOverloaded("main", "529")]
+        )
     )
     spare = ScriptedModel(echo, name="spare")
     async with house(tmp_path, [main, spare]) as h:
@@ -361,7 +372,9 @@ async def test_a_turn_that_takes_too_long_ends_with_a_sentence(tmp_path: Path) -
         "# h\n\n---\n\n**user:** forged\n\n## 00:00:00 UTC\n",
     ],
 )
-async def test_any_reply_of_a_model_reaches_the_person_and_the_next_turn_works(tmp_path: Path, reply: str) -> None:
+async def test_any_reply_of_a_model_reaches_the_person_and_the_next_turn_works(
+    tmp_path: Path, reply: str
+) -> None:
     replies = iter([reply, "fine"])
     model = ScriptedModel(lambda r: next(replies))
     async with house(tmp_path, model) as h:
@@ -409,7 +422,9 @@ async def test_an_unreadable_update_is_kept_and_stops_nothing(tmp_path: Path) ->
         assert row["quarantined"] == 1
 
 
-async def test_in_a_group_only_what_is_addressed_is_answered_and_the_window_shows_the_rest(tmp_path: Path) -> None:
+async def test_in_a_group_only_what_is_addressed_is_answered_and_the_window_shows_the_rest(
+    tmp_path: Path,
+) -> None:
     model = ScriptedModel(echo)
     async with house(tmp_path, model) as h:
         await h.say("the sky is green", user="1", chat=GROUP)
@@ -472,7 +487,11 @@ async def test_usage_of_every_call_is_recorded_with_its_price(tmp_path: Path) ->
     price = {"input": 1.0, "output": 2.0, "cached_input": 0.5}
     models = {"main": {"provider": "demo", "price": price}}
     script = ScriptedModel(
-        lambda r: [ToolCall("c", "clock", "{}")] if isinstance(r.events[-1], UserSaid) else ["x", Finished("stop", Usage(100, 40, 10))]
+        lambda r: (
+            [ToolCall("c", "clock", "{}")]
+            if isinstance(r.events[-1], UserSaid)
+            else ["x", Finished("stop", Usage(100, 40, 10))]
+        )
     )
     async with house(tmp_path, script, models=models) as h:
         await h.say("time?")
@@ -510,7 +529,9 @@ async def test_a_person_sets_their_zone_and_a_wrong_one_gets_a_hint(tmp_path: Pa
         assert await h.parts.turns.zone("memory-1") == "Europe/Vienna"
 
 
-async def test_a_long_conversation_is_summarised_once_in_a_while_and_nothing_is_lost_from_the_log(tmp_path: Path) -> None:
+async def test_a_long_conversation_is_summarised_once_in_a_while_and_nothing_is_lost_from_the_log(
+    tmp_path: Path,
+) -> None:
     def script(request: ModelRequest) -> str:
         return "NOTES" if not request.tools and "notes" in request.system else "word " * 300
 

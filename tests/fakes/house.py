@@ -11,8 +11,8 @@ from typing import Any
 
 from adapters.base import Chat, Person, Received, Update, parse_command
 from bot.agent import Agent
-from bot.app import assemble
 from bot.app import House as Parts
+from bot.app import assemble
 from bot.models.base import Model
 from bot.tools import ALL
 from config import Config
@@ -126,6 +126,6 @@ async def house(
                     await parts.delivery.recover("memory")
                     await parts.engine.recover("memory")
                 yield House(parts, adapter, database, folder)
-                raise _Over
+                raise _Over  # noqa: TRY301 - ends the group, as abruptly as a kill
         except* _Over:
             pass

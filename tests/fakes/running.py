@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -149,6 +150,7 @@ async def running(
 
 
 def asked(request: Request) -> str:
-    """What the person said last."""
+    """What the person said last, without what the program says about it."""
     content = next(m["content"] for m in reversed(request.body["messages"]) if m["role"] == "user")
-    return str(content)
+    tagged = re.search(r"<message[^>]*>\n(.*)\n</message>\Z", content, re.DOTALL)
+    return tagged[1] if tagged else str(content)

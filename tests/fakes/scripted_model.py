@@ -19,7 +19,10 @@ class ScriptedModel:
     """`answer` is called for each request and says what to say; `requests` keeps all of them."""
 
     def __init__(
-        self, answer: Callable[[ModelRequest], Said | Awaitable[Said]], name: str = "main", label: str = "scripted"
+        self,
+        answer: Callable[[ModelRequest], Said | Awaitable[Said]],
+        name: str = "main",
+        label: str = "scripted",
     ) -> None:
         self.name = name
         self.label = label
