@@ -17,6 +17,7 @@ from benchmarks.measure import ROOT
 
 _ROWS = (  # key in a measurement, label, decimals
     ("cpu_per_turn_ms", "CPU per turn, ms", 2),
+    ("paced_cpu_per_turn_ms", "CPU per turn at the moderate rate, ms", 2),
     ("latency_p50_ms", "added latency p50, ms", 1),
     ("latency_p99_ms", "added latency p99, ms", 1),
     ("busy_latency_p50_ms", "latency p50 with 20 chats at once, ms", 1),
@@ -112,7 +113,7 @@ def _method(results: Mapping[str, Any]) -> str:
         f"CPU per turn: user and system time of the process, over {load['chats']} chats of {load['turns']} turns after "
         "one turn each to warm up, every chat writing again as soon as it was answered. Added latency: from getUpdates "
         f"handing a message out to the last edit of its reply, over {load['open_turns']} turns in each of "
-        f"{load['chats']} new chats, {load['rate']:g} turns a second in all, so that turns rarely wait for one another. "
+        f"{load['chats']} new chats, {load['rate']:g} turns a second in all, so that turns rarely wait for one another (the moderate rate). "
         "Ready: the first getUpdates. Memory: resident; idle is 2 s after ready."
     )
 

@@ -91,6 +91,7 @@ class MemoryAdapter:
         await asyncio.sleep(0)
         error = self.trouble.pop(0)[1] if self.trouble and self.trouble[0][0] == verb else None
         if error is not None and not getattr(error, "ambiguous", False):
+            self._changed.set()
             raise error
         if not text.strip() or self.limits.length(text) > self.limits.max_chars:
             raise base.Refused(f"a text of {len(text)} characters can not be shown")
