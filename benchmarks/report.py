@@ -113,7 +113,8 @@ def _method(results: Mapping[str, Any]) -> str:
         f"CPU per turn: user and system time of the process, over {load['chats']} chats of {load['turns']} turns after "
         "one turn each to warm up, every chat writing again as soon as it was answered. Added latency: from getUpdates "
         f"handing a message out to the last edit of its reply, over {load['open_turns']} turns in each of "
-        f"{load['chats']} new chats, {load['rate']:g} turns a second in all, so that turns rarely wait for one another (the moderate rate). "
+        f"{load['chats']} new chats, {load['rate']:g} turns a second in all: the moderate rate, at which turns "
+        "rarely wait for one another. "
         "Ready: the first getUpdates. Memory: resident; idle is 2 s after ready."
     )
 
