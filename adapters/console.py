@@ -33,6 +33,7 @@ from adapters.base import (
     Menu,
     Person,
     Received,
+    Refused,
     Route,
     Sink,
     Update,
@@ -180,6 +181,8 @@ class Console(Adapter):
         await self._settle()
 
     async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:  # noqa: ARG002 - the protocol's
+        if not text.strip():
+            raise Refused("an empty message can not be shown")
         message_id = self._number()
         self._replies[message_id] = reply = Reply(text)
         await self._show(reply)

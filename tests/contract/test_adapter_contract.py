@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from adapters.base import (
     Unavailable,
     Update,
 )
+from adapters.console import Console, Reply
 from adapters.telegram import Telegram, Timing
 from config.schema import TelegramConfig
 from tests.fakes import telegram_server as telegram
@@ -38,6 +39,7 @@ class World(Protocol):
     """One platform. Chat `PRIVATE` is Anna's, `GROUP` is a group of hers."""
 
     adapter: Adapter
+    lacks: frozenset[str]  # what its platform does not have: groups, faults, redelivery, gone messages
 
     def say(self, text: str, chat: str = PRIVATE) -> None:
         """Anna writes."""
@@ -52,6 +54,8 @@ class World(Protocol):
 
 
 class MemoryWorld:
+    lacks: frozenset[str] = frozenset()
+
     def __init__(self) -> None:
         self.adapter = MemoryAdapter()
 
@@ -73,6 +77,8 @@ METHODS = {"post": "sendMessage", "edit": "editMessageText", "run": "getUpdates"
 
 
 class TelegramWorld:
+    lacks: frozenset[str] = frozenset()
+
     def __init__(self, server: telegram.TelegramServer) -> None:
         self.server = server
         settings = TelegramConfig(token=SecretStr(telegram.TOKEN), base_url=server.url)
@@ -105,10 +111,66 @@ class TelegramWorld:
         return Chat("telegram", native, "private" if native == PRIVATE else "group")
 
 
-@pytest.fixture(params=["memory", "telegram"])
+class Paper:
+    """A screen that keeps what is shown on it."""
+
+    waits = False
+
+    def __init__(self) -> None:
+        self.typed: asyncio.Queue[str] = asyncio.Queue()
+        self.replies: list[Reply] = []
+
+    async def entries(self, banner: str, interrupt: Callable[[], bool]) -> AsyncGenerator[str, None]:
+        while True:
+            yield await self.typed.get()
+
+    async def show(self, reply: Reply) -> None:
+        if reply not in self.replies:
+            self.replies.append(reply)
+        reply.printed = len(reply.text)
+
+    def note(self, text: str) -> None:
+        pass
+
+    def thinking(self, seconds: float) -> None:
+        pass
+
+
+class ConsoleWorld:
+    # One person at one terminal: it has no groups, never fails, can not be asked again for what was typed, and a message
+    # that it does not know (an earlier process printed it) is printed anew.
+    lacks = frozenset({"groups", "faults", "redelivery", "gone messages"})
+
+    def __init__(self) -> None:
+        self.paper = Paper()
+        self.adapter = Console("1001", self.paper)
+
+    def say(self, text: str, chat: str = PRIVATE) -> None:
+        self.paper.typed.put_nowait(text)
+
+    def texts(self, chat: str = PRIVATE) -> list[str]:
+        return [reply.text for reply in self.paper.replies]
+
+    def trouble(self, verb: str, error: AdapterError) -> None:
+        raise NotImplementedError("it lacks faults")
+
+    def chat(self, native: str = PRIVATE) -> Chat:
+        return Chat("console", native)
+
+
+def needs(world: World, *what: str) -> None:
+    """Skip a claim about something that this platform does not have."""
+    if missing := world.lacks & set(what):
+        pytest.skip(f"{world.adapter.name} has no {', '.join(sorted(missing))}")
+
+
+@pytest.fixture(params=["memory", "telegram", "console"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
         yield MemoryWorld()
+        return
+    if request.param == "console":
+        yield ConsoleWorld()
         return
     async with telegram.TelegramServer() as server:
         world = TelegramWorld(server)
@@ -173,12 +235,13 @@ async def test_messages_arrive_in_order_and_whole(world: World) -> None:
     assert update.chat.id == PRIVATE
     assert update.chat.kind == "private"
     assert update.person.id == f"{world.adapter.name}-1001"
-    assert update.person.name == "Anna"
+    assert update.person.name == ("Anna" if "groups" not in world.lacks else "1001")
     assert update.message_id
     assert len({row.key for row in life.rows}) == 4
 
 
 async def test_an_update_survives_being_stored(world: World) -> None:
+    needs(world, "groups")
     world.say("/clear all", GROUP)
     async with running(world.adapter) as life:
         await life.until(lambda: bool(life.rows))
@@ -189,6 +252,7 @@ async def test_an_update_survives_being_stored(world: World) -> None:
 
 
 async def test_what_was_not_stored_comes_again_with_the_same_key(world: World) -> None:
+    needs(world, "redelivery")
     world.say("precious")
     seen: list[str] = []
 
@@ -227,6 +291,7 @@ async def test_run_ends_at_once_when_cancelled_and_may_be_called_again(world: Wo
 
 
 async def test_an_outage_is_told_and_mended(world: World) -> None:
+    needs(world, "faults")
     async with running(world.adapter) as life:
         world.trouble("run", Unavailable("away"))
         world.trouble("run", Unavailable("away"))
@@ -305,6 +370,7 @@ async def test_nothing_is_refused(world: World, text: str) -> None:
 
 
 async def test_rate_limit_tells_how_long_to_wait(world: World) -> None:
+    needs(world, "faults")
     async with running(world.adapter):
         for verb in ("post", "edit"):
             world.trouble(verb, RateLimited("slow down", 7))
@@ -318,6 +384,7 @@ async def test_rate_limit_tells_how_long_to_wait(world: World) -> None:
 
 
 async def test_a_lost_answer_is_ambiguous_and_an_edit_mends_it(world: World) -> None:
+    needs(world, "faults")
     async with running(world.adapter):
         world.trouble("post", Unavailable("lost", ambiguous=True))
         with pytest.raises(Unavailable) as caught:
@@ -333,6 +400,7 @@ async def test_a_lost_answer_is_ambiguous_and_an_edit_mends_it(world: World) -> 
 
 
 async def test_a_chat_that_is_gone_or_moved_is_told(world: World) -> None:
+    needs(world, "faults")
     async with running(world.adapter):
         world.trouble("post", ChatGone("blocked"))
         with pytest.raises(ChatGone):
@@ -344,6 +412,7 @@ async def test_a_chat_that_is_gone_or_moved_is_told(world: World) -> None:
 
 
 async def test_a_message_that_is_gone_is_told(world: World) -> None:
+    needs(world, "gone messages")
     async with running(world.adapter):
         with pytest.raises(MessageGone):
             await world.adapter.edit(world.chat(), "999", "hi", final=True)
@@ -367,6 +436,7 @@ async def test_verbs_work_after_run_was_cancelled_so_that_a_drain_can_finish(wor
 
 
 async def test_many_chats_are_written_to_at_once(world: World) -> None:
+    needs(world, "groups")
     async with running(world.adapter):
         posts = [
             world.adapter.post(world.chat((PRIVATE, GROUP)[n % 2]), f"m{n}", key=str(n)) for n in range(40)
