@@ -159,8 +159,12 @@ def assemble(
 ) -> House:
     """Put the parts together and start the transcripts' writer. All their tasks are in `tasks`."""
 
+    async def migrate(chat: Chat, new_id: str) -> None:
+        engine.migrated(chat, new_id)
+        await database.write(lambda tx: turns.migrated(tx, chat, new_id))
+
     def migrated(chat: Chat, new_id: str) -> None:
-        tasks.create_task(database.write(lambda tx: turns.migrated(tx, chat, new_id)))
+        tasks.create_task(migrate(chat, new_id))
 
     tasks.create_task(journal.run(), name="transcripts")
     delivery = Delivery(database, connected, tasks, now, migrated)

@@ -93,6 +93,7 @@ class Engine(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Lane:
+    key: str
     queue: deque[Job] = field(default_factory=deque)
     running: Job | None = None
     task: asyncio.Task[None] | None = None
@@ -138,6 +139,8 @@ class SqliteEngine:
         for _, job in rows:
             if job is not None and job.update.kind == "edit":
                 self._edit(job)
+            elif job is not None and job.update.kind == "migrated":
+                self.migrated(job.update.chat, job.update.text)
 
         def unit(tx: Tx) -> list[int | None]:
             ids = []
@@ -208,6 +211,28 @@ class SqliteEngine:
             last.update = replace(last.update, text=edit.text)
             job.more = [last]
 
+    def migrated(self, chat: Chat, new_id: str) -> None:
+        """A chat has another id now: what waits there goes on in the lanes of the new one, behind what still runs.
+
+        Else two turns would write to one stream. The worker's `migrated`, which renames the streams, must be the very next write.
+        """
+        old, new = f"{chat.platform}:{chat.id}:", f"{chat.platform}:{new_id}:"
+        moved = [lane for key, lane in self._lanes.items() if key.startswith(old)]
+        waiting = [*(job for lane in moved for job in lane.queue), *(job for _, _, job in self._later)]
+        for job in waiting:
+            if job.lane.startswith(old):
+                job.lane = new + job.lane[len(old) :]
+                job.update = replace(job.update, chat=replace(job.update.chat, id=new_id))
+        for lane in moved:
+            key = new + lane.key[len(old) :]
+            there = self._lanes.get(key)
+            if there is None:
+                self._lanes[key] = self._lanes.pop(lane.key)
+                lane.key = key
+            else:  # somebody wrote in the new chat before we heard of it: that is another stream
+                there.queue = deque(sorted([*there.queue, *lane.queue], key=lambda job: job.id))
+                lane.queue.clear()
+
     async def accept_later(self, update: Update, at: float) -> None:
         row, job = self._row(Received(update.source, update.key, update), self._now(), due_at=at)
         if job is None or row.state != "waiting":
@@ -265,7 +290,7 @@ class SqliteEngine:
         key = f"{job.lane}!" if job.decision == "command" and not control else job.lane
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = _Lane()
+            lane = self._lanes[key] = _Lane(key)
         if control:
             for waiting in lane.queue:
                 if not waiting.stopped and waiting.decision == "turn":
@@ -277,7 +302,7 @@ class SqliteEngine:
         lane.queue.append(job)
         self._idle.clear()
         if lane.task is None and not self._draining:
-            lane.task = self._tasks.create_task(self._work(key, lane), name=f"lane {key}")
+            lane.task = self._tasks.create_task(self._work(lane), name=f"lane {key}")
 
     def _stop(self, lane: _Lane) -> int:
         """Cancel the running turn of a lane; how many there were."""
@@ -292,7 +317,7 @@ class SqliteEngine:
         lane.task.cancel()
         return 1
 
-    async def _work(self, key: str, lane: _Lane) -> None:
+    async def _work(self, lane: _Lane) -> None:
         while lane.queue and not self._draining:
             job = lane.queue.popleft()
             if self._on_busy == "collect" and job.decision == "turn" and not job.stopped and not job.resumed:
@@ -305,7 +330,7 @@ class SqliteEngine:
             self._known.difference_update([job.id, *(other.id for other in job.more)])
         lane.task = None
         if not lane.queue:
-            del self._lanes[key]
+            del self._lanes[lane.key]
             if not self._lanes:
                 self._idle.set()
 

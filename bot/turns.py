@@ -91,9 +91,14 @@ class Turns:
 
     def migrated(self, tx: Tx, chat: Chat, new_id: str) -> None:
         tx.run("alias_add", platform=chat.platform, old_id=chat.id, new_id=new_id)
-        prefix = f"{chat.platform}:{chat.id}:"
-        for row in tx.all("streams_of_chat", prefix=prefix):
-            tx.run("stream_rename", id=row["id"], new=f"{chat.platform}:{new_id}:{row['key'][len(prefix) :]}")
+        old, new = f"{chat.platform}:{chat.id}:", f"{chat.platform}:{new_id}:"
+        for row in tx.all("streams_of_chat", prefix=old):
+            key = new + row["key"][len(old) :]
+            if tx.one("stream_current", key=key) is None:
+                tx.run("stream_rename", id=row["id"], new=key)
+            else:  # somebody wrote in the new chat before we heard of it: that conversation goes on
+                tx.run("stream_close", key=row["key"], at=self.now(), reason="migrated")
+        tx.run("inbox_rename", platform=chat.platform, old=old, new=new)
         tx.run("room_rename", old=chat.key, new=replace(chat, id=new_id).key)
 
     async def run(self, job: Job) -> None:
@@ -196,10 +201,11 @@ class Turns:
         update = job.update
         zone = await self.zone(update.person.id)
         jobs = [job, *job.more]
+        lane = job.lane  # as it is now: when the unit runs, the chat may be about to get another id
 
         def unit(tx: Tx) -> _Turn:
             at = self.now()
-            opened = tx.one("stream_open", key=job.lane, at=at)
+            opened = tx.one("stream_open", key=lane, at=at)
             claim = inbox.claim(tx, job.id, opened["id"], [j.id for j in jobs], at)
             if claim is None:
                 raise Fenced(f"turn {job.id} is over already")

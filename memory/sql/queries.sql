@@ -13,6 +13,10 @@ WHERE platform = :platform AND state IN ('waiting', 'running') AND id > :after O
 -- name: inbox_take  A turn takes a row up.
 UPDATE inbox SET state = 'running', turn_id = :turn_id WHERE id = :id AND state IN ('waiting', 'running');
 
+-- name: inbox_rename  A chat has another id now: what is owed there waits in the new chat's lanes.
+UPDATE inbox SET lane = :new || substr(lane, length(:old) + 1)
+WHERE platform = :platform AND state IN ('waiting', 'running') AND substr(lane, 1, length(:old)) = :old;
+
 -- name: inbox_close  A turn is over: its rows are done and their words go.
 UPDATE inbox SET state = 'done', body = NULL WHERE turn_id = :turn_id;
 
