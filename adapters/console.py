@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import errno
 import getpass
 import io
 import itertools
@@ -154,6 +155,7 @@ class Console(Adapter):
         self._printing = asyncio.Lock()
         self._signs = asyncio.Event()  # that something is going on
         self._busy = False
+        self._handing = 0  # entries that the sink has not taken yet
 
     async def run(self, sink: Sink, health: Health) -> None:
         health.up(f"as {self._person.id}")
@@ -224,8 +226,12 @@ class Console(Adapter):
             args=args,
         )
         self._busy = True
-        await sink([Received(update.source, key, update)])
-        self._signs.set()
+        self._handing += 1
+        try:
+            await sink([Received(update.source, key, update)])
+        finally:
+            self._handing -= 1
+            self._signs.set()
 
     async def _show(self, reply: Reply) -> None:
         if not reply.final:
@@ -255,6 +261,8 @@ class Console(Adapter):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(SETTLE):
                         await self._signs.wait()
+            if self._handing:  # not durable yet, so no drain knows of it
+                await self._signs.wait()
             if not self._signs.is_set():
                 break
         self._busy = False
@@ -305,6 +313,8 @@ class Pipe:
         text = _safe(reply.text[reply.printed :]).strip("\n")
         if not reply.final or not text:
             return
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "standard output is closed")
         if self._writing:
             await asyncio.wait([self._writing])
         reply.printed = len(reply.text)

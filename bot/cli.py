@@ -4,23 +4,73 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import json
 import os
+import re
+import sqlite3
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from config import Loaded
+    from config import Config, Loaded
     from memory.database import Database
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 FAILED, WRONG = 1, 2  # exit codes: it failed; the arguments or the configuration are wrong
+
+
+class _Program(click.Group):
+    """The command line, which ends in a sentence and an exit code whatever happens: nobody is shown a traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # what a terminal's encoding lacks
+        try:
+            return super().main(*args, **kwargs)
+        except Exception as exc:  # noqa: BLE001 - the program's edge
+            _end(exc)
+
+
+def _end(exc: BaseException) -> NoReturn:
+    """Say what happened, of several things the first, and exit."""
+    from adapters import NotInstalled
+    from adapters.base import AdapterError
+    from bot.errors import BoswellError, ModelRejected
+    from memory.database import MemoryFault
+    from memory.leases import LeaseTaken
+
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    match exc:
+        case NotInstalled() | ModelRejected():
+            _fail(str(exc), WRONG)
+        case AdapterError() | BoswellError() | MemoryFault() | LeaseTaken():
+            _fail(str(exc))
+        case OSError():
+            what = exc.strerror or str(exc)
+            _fail(what if exc.filename is None else f"{exc.filename!r}: {what}")
+        case sqlite3.Error():
+            _fail(f"the database: {exc}; check the free space and the disk under data_dir")
+        case _:  # the message of any other may hold somebody's words
+            frames = traceback.extract_tb(exc.__traceback__)
+            place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+            _fail(f"internal error ({type(exc).__name__}{place}); `log: {{level: debug}}` logs all of it")
+
+
+def _fail(message: str, code: int = FAILED) -> NoReturn:
+    click.echo(f"boswell: {message}", err=True)
+    sys.exit(code)
 
 
 def _config_option(command: F) -> F:
@@ -42,13 +92,33 @@ def _load(path: Path | None) -> Loaded:
         sys.exit(WRONG)
 
 
-def _fail(message: str, code: int = FAILED) -> None:
-    click.echo(f"boswell: {message}", err=True)
-    sys.exit(code)
+def _named(config: Config) -> list[str]:
+    """The adapters that the configuration names; at least one."""
+    adapters = config.adapters
+    return [name for name in type(adapters).model_fields if getattr(adapters, name) is not None]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="boswell", prog_name="boswell")
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"boswell, version {version('boswell')}")
+    except PackageNotFoundError:
+        click.echo("boswell, not installed: run from its sources")
+    ctx.exit()
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """One assistant in every chat, that remembers."""
 
@@ -58,12 +128,7 @@ def main() -> None:
 def run(path: Path | None) -> None:
     """Start every adapter that the configuration names."""
     loaded = _load(path)
-    names = [
-        name for name in type(loaded.config.adapters).model_fields if getattr(loaded.config.adapters, name)
-    ]
-    if not names:
-        _fail("the configuration names no adapter; add for example `adapters: {console: {}}`", WRONG)
-    _run(loaded, names)
+    _run(loaded, _named(loaded.config))
 
 
 @main.command()
@@ -85,26 +150,23 @@ def chat(path: Path | None, user: str | None) -> None:
 
 
 def _run(loaded: Loaded, names: list[str]) -> None:
-    from bot.logs import configure
+    from bot.logs import configure, secrets_of
 
     config = loaded.config
     level = config.log.level
-    if names == ["console"] and sys.stdin.isatty() and level == "info":
+    if names == ["console"] and level == "info" and sys.stderr is not None and sys.stderr.isatty():
         level = "warning"  # the terminal belongs to the conversation
-    configure(level, config.log.format)
+    configure(level, config.log.format, secrets_of(config))
     gc.disable()  # imports make many objects and no garbage; the app turns it on again when all is built
-    from adapters.base import AdapterError
     from bot.app import run as run_app
-    from bot.errors import BoswellError
-    from memory.database import MemoryFault
-    from memory.leases import LeaseTaken
 
     try:
         asyncio.run(run_app(config, names, loaded.note))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (MemoryFault, LeaseTaken, AdapterError, BoswellError, OSError) as exc:
-        _fail(str(exc))
+    except Exception as exc:
+        import structlog
+
+        structlog.get_logger(__name__).debug("ended_by", exc_info=exc)
+        raise
 
 
 @main.command()
@@ -114,36 +176,46 @@ def _run(loaded: Loaded, names: list[str]) -> None:
 @click.argument("path", type=click.Path(path_type=Path), default=Path("boswell.yaml"))
 def init(path: Path, adapters: tuple[str, ...], provider: str | None, force: bool) -> None:
     """Write a commented boswell.yaml, asking only what it must."""
-    from config import INIT_ADAPTERS, INIT_PROVIDERS, render_init
+    from config import DEFAULT_PATH, INIT_ADAPTERS, INIT_PROVIDERS, render_init
 
+    exists = f"{str(path)!r} exists; give another name, or --force to write over it"
     if path.exists() and not force:
-        _fail(f"{str(path)!r} exists; give another name, or --force to write over it")
-    ask = sys.stdin.isatty()
-    if not adapters:
-        adapters = (
-            tuple(
-                click.prompt(
-                    "Where to talk", "console", type=click.Choice(INIT_ADAPTERS), show_choices=True
-                ).split(",")
-            )
-            if ask
-            else ("console",)
-        )
-    if provider is None:
-        provider = click.prompt("Which model", "demo", type=click.Choice(INIT_PROVIDERS)) if ask else "demo"
-    wrong = [a for a in adapters if a not in INIT_ADAPTERS] + (
-        [provider] if provider not in INIT_PROVIDERS else []
-    )
-    if wrong:
-        _fail(
-            f"{wrong[0]!r} is not known; adapters: {', '.join(INIT_ADAPTERS)}; providers: {', '.join(INIT_PROVIDERS)}",
-            WRONG,
-        )
+        _fail(exists)
+    places = _chosen(INIT_ADAPTERS, ",".join(adapters)) if adapters else ()
+    models = _chosen(INIT_PROVIDERS, provider) if provider is not None else ()
+    places = places or _ask("Where to talk (several with commas)", INIT_ADAPTERS, "console")
+    models = models or _ask("Which model", INIT_PROVIDERS, "demo")
+    if len(models) > 1:
+        raise click.UsageError("one provider is written; add more under `models:` by hand")
+    text = render_init(places, models[0])
     try:
-        path.write_text(render_init(adapters, provider), encoding="utf-8")
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:  # a link to nowhere, or somebody was faster
+        _fail(exists)
     except OSError as exc:
         _fail(f"{str(path)!r} can not be written: {exc.strerror}")
-    click.echo(f"Wrote {path}. Next: `boswell check`, then `boswell run`.")
+    option = "" if path == DEFAULT_PATH else f" --config {path}"
+    click.echo(f"Wrote {path}. Next: `boswell check{option}`, then `boswell run{option}`.")
+    if secrets := re.findall(r"^ *\w+: \$\{(\w+)\}", text, re.MULTILINE):
+        click.echo(f"It takes these from the environment: {', '.join(secrets)}.")
+
+
+def _chosen(options: Sequence[str], text: str) -> tuple[str, ...]:
+    words = tuple(text.replace(",", " ").split())
+    for word in words or ("",):
+        if word not in options:
+            raise click.UsageError(f"{word!r} is not known; there are: {', '.join(options)}.")
+    return words
+
+
+def _ask(question: str, options: Sequence[str], default: str) -> tuple[str, ...]:
+    """The answer of whoever sits at the terminal; the default where nobody does."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return (default,)
+    asked = f"{question}: {', '.join(options)}"
+    answer: tuple[str, ...] = click.prompt(asked, default, value_proc=partial(_chosen, options))
+    return answer
 
 
 @main.command()
@@ -152,11 +224,11 @@ def init(path: Path, adapters: tuple[str, ...], provider: str | None, force: boo
 def check(path: Path | None, live: bool) -> None:
     """Say what is wrong with the configuration, all at once."""
     loaded = _load(path)
-    click.echo(f"{loaded.path or 'no file'}: correct. {loaded.note}".strip())
+    click.echo(" ".join(filter(None, (f"{loaded.path} is correct." if loaded.path else "", loaded.note))))
     if live:
         from bot.live import check as check_live
 
-        findings = asyncio.run(check_live(loaded.config))
+        findings = asyncio.run(check_live(loaded.config, _named(loaded.config)))
         for finding in findings:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.detail}")
         if not all(finding.ok for finding in findings):
@@ -180,21 +252,32 @@ def status(path: Path | None, as_json: bool, quiet: bool) -> None:
     from bot import status as reports
     from bot.app import database_path, locks_path
 
-    loaded = _load(path)
-    config = loaded.config
-    names = [name for name in type(config.adapters).model_fields if getattr(config.adapters, name)]
-    report = _with_database(
-        database_path(config),
-        lambda database: reports.collect(database, locks_path(config), names, time.time()),
-    )
-    if as_json:
+    config = _load(path).config
+    database = database_path(config)
+    if not database.exists():
+        if quiet:
+            sys.exit(FAILED)
+        _fail(f"there is no database at {str(database)!r} yet; `boswell run` makes it")
+    names, now = _named(config), time.time()
+    report = _with_database(database, lambda opened: reports.collect(opened, locks_path(config), names, now))
+    if as_json and not quiet:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:
-        click.echo(
-            reports.as_text(report, time.time(), color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
-        )
+        color = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        click.echo(reports.as_text(report, now, color=color))
     if not report["healthy"]:
         sys.exit(FAILED)
+
+
+def _with_database(path: Path, read: Callable[[Database], Any]) -> Any:
+    """What an async function of the open database returns."""
+    from memory.database import open_database
+
+    async def work() -> Any:
+        async with open_database(path) as database:
+            return await read(database)
+
+    return asyncio.run(work())
 
 
 @main.command()
@@ -207,39 +290,27 @@ def history(path: Path | None, user: str, date: str | None) -> None:
 
     from memory.transcripts import Transcripts
 
-    transcripts = Transcripts(Path(_load(path).config.memory.dir))
+    root = _load(path).config.memory_path
+    transcripts = Transcripts(root)
     try:
-        days = [date_.fromisoformat(date)] if date else transcripts.dates(user)
+        days = [date_.fromisoformat(date)] if date else []
+    except ValueError:
+        _fail(f"{date!r} is no date; write it like 2026-01-31", WRONG)
+    try:
+        days = days or transcripts.dates(user)
+        texts = {day: text for day in days if (text := transcripts.raw(user, day))}
     except ValueError as exc:
-        message = f"{date!r} is no date; write it like 2026-01-31" if date else str(exc)
-        _fail(message, WRONG)
-    texts = []
-    for day in days:
-        text = transcripts.raw(user, day)
-        if text:
-            texts.append(text if date else f"# {day.isoformat()}\n\n{text}")
+        _fail(str(exc), WRONG)
     if not texts:
-        root = Path(_load(path).config.memory.dir)
-        known = ", ".join(sorted(p.name for p in root.iterdir())) if root.is_dir() else "nobody yet"
+        known = ", ".join(sorted(folder.name for folder in root.iterdir())) if root.is_dir() else ""
         where = f" on {date}" if date else ""
-        _fail(f"there is no transcript of {user!r}{where}; there are transcripts of: {known}")
-    click.echo("\n".join(texts), nl=False)
-
-
-def _with_database(path: Path, read: Callable[[Database], Any]) -> Any:
-    """Run an async function of the open database; a problem with it ends the program with a message."""
-    from memory.database import MemoryFault, open_database
-
-    async def work() -> Any:
-        async with open_database(path) as database:
-            return await read(database)
-
-    if not path.exists():
-        _fail(f"there is no database at {str(path)!r} yet; `boswell run` makes it")
-    try:
-        return asyncio.run(work())
-    except MemoryFault as exc:
-        return _fail(str(exc))
+        _fail(f"there is no transcript of {user!r}{where}; there are transcripts of: {known or 'nobody yet'}")
+    whole = "\n".join(text if date else f"# {day.isoformat()}\n\n{text}" for day, text in texts.items())
+    if (
+        sys.stdout is not None and sys.stdout.isatty()
+    ):  # what a person wrote must not act on the operator's terminal
+        whole = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", whole)
+    click.echo(whole, nl=False)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -12,32 +13,40 @@ from bot.errors import ModelError
 from bot.events import UserSaid
 from bot.models.base import ModelRequest
 from config import Config
+from config.schema import ModelConfig
 
 
-async def check(config: Config) -> list[Finding]:
-    """A finding or more for each configured platform and model. Each model is asked for one word, which costs next to nothing."""
+async def check(config: Config, names: Sequence[str]) -> list[Finding]:
+    """A finding or more for each named platform and each model. A model is asked for one word, which costs next to nothing."""
     findings: list[Finding] = []
-    for name in type(config.adapters).model_fields:
-        settings = getattr(config.adapters, name)
-        if settings is None:
-            continue
+    for name in names:
+        findings += await _platform(name, getattr(config.adapters, name))
+    for name, settings in config.models.items():
+        findings.append(await _model(name, settings))
+    return findings
+
+
+async def _platform(name: str, settings: Any) -> Sequence[Finding]:
+    try:
         adapter = platforms.create(cast("platforms.Name", name), settings, Menu())
         try:
-            findings += await adapter.check()
-        except AdapterError as exc:
-            findings.append(Finding(False, name, str(exc)))
+            return await adapter.check()
         finally:
             await adapter.close()
-    for name, entry in config.models.items():
-        model = models.build(name, entry)
-        request = ModelRequest("Answer with one word.", [UserSaid("Say: ready")], max_output_tokens=64)
+    except AdapterError as exc:
+        return [Finding(False, name, str(exc))]
+
+
+async def _model(name: str, settings: ModelConfig) -> Finding:
+    request = ModelRequest("Answer with one word.", [UserSaid("Say: ready")], max_output_tokens=64)
+    try:
+        model = models.build(name, settings)
         try:
             async with aclosing(cast("Any", model.stream(request))) as events:
                 async for _ in events:
                     pass
-            findings.append(Finding(True, f"model {name}", f"{model.label} answers"))
-        except ModelError as exc:
-            findings.append(Finding(False, f"model {name}", exc.problem))
         finally:
             await model.close()
-    return findings
+    except ModelError as exc:
+        return Finding(False, f"model {name}", exc.problem)
+    return Finding(True, f"model {name}", f"{model.label} answers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ DAY = 86400.0
 
 
 async def collect(database: Database, locks: Path, names: Sequence[str], now: float) -> dict[str, Any]:
-    """A report as plain data. `healthy`: every named adapter is run by some process, and is up."""
+    """A report as plain data. `healthy`: every named adapter is run by some process, and one at least is up and none down.
+
+    A console whose input has ended (a service has none) is done, and is not ill.
+    """
 
     def read(tx: Tx) -> dict[str, Any]:
         inbox = {row["platform"]: row for row in tx.all("inbox_counts")}
@@ -38,7 +41,8 @@ async def collect(database: Database, locks: Path, names: Sequence[str], now: fl
                 "replies_undeliverable": ready["dead"] if ready else 0,
             }
         return {
-            "healthy": bool(adapters) and all(a["running"] and a["state"] == "up" for a in adapters.values()),
+            "healthy": all(_is_well(a) for a in adapters.values())
+            and any(a["state"] == "up" for a in adapters.values()),
             "adapters": adapters,
             "turns_today": {
                 row["outcome"] or "running": row["turns"] for row in tx.all("turn_counts", since=now - DAY)
@@ -49,6 +53,10 @@ async def collect(database: Database, locks: Path, names: Sequence[str], now: fl
     return await database.read(read)
 
 
+def _is_well(adapter: Mapping[str, Any]) -> bool:
+    return adapter["running"] and adapter["state"] in ("up", "stopped")
+
+
 def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
     """The report for a terminal; what is not well is red."""
 
@@ -57,9 +65,10 @@ def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
 
     lines = []
     for name, a in report["adapters"].items():
-        good = a["running"] and a["state"] == "up"
         detail = f" ({a['detail']})" if a["detail"] else ""
-        lines.append(f"{name}: {paint(a['state'], good)}{detail}, last event {_ago(a['last_event_at'], now)}")
+        lines.append(
+            f"{name}: {paint(a['state'], _is_well(a))}{detail}, last event {_ago(a['last_event_at'], now)}"
+        )
         lines.append(
             f"  owed: {a['updates_owed']} updates, {a['replies_owed']} replies; "
             f"unreadable: {a['updates_quarantined']}; undeliverable: {a['replies_undeliverable']}"

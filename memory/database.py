@@ -153,14 +153,7 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
     Before a migration of an existing file a backup is made beside it: `boswell.db.v1.bak`. Several processes of one machine may
     have it open. Raises `DatabaseTooNew`, `DatabaseUnusable`.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        connection = _Connection(lambda: _open(path), 64)
-        await connection
-    except (sqlite3.DatabaseError, OSError) as exc:
-        raise DatabaseUnusable(
-            f"the database {str(path)!r} can not be opened ({exc}); check the folder's permissions and the free space"
-        ) from exc
+    connection = await _connect(path)
     database = Database(connection, path)
     writer = asyncio.create_task(database._commit_groups(), name="database writer")  # noqa: SLF001 - its own module
     try:
@@ -173,6 +166,34 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
             await connection.close()
+
+
+async def _connect(path: Path) -> _Connection:
+    connection = _Connection(lambda: _open(path), 64)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            await connection
+        except Exception:
+            # aiosqlite tells its thread to end and does not wait; a loop that closes first makes the thread print a traceback.
+            connection._thread.join()  # noqa: SLF001 - it has no name of its own for this
+            raise
+    except (sqlite3.DatabaseError, OSError) as exc:
+        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+        raise DatabaseUnusable(
+            f"the database {str(path)!r} can not be opened ({reason}); {_advice(exc)}"
+        ) from exc
+    return connection
+
+
+def _advice(exc: Exception) -> str:
+    match exc:
+        case FileExistsError() | NotADirectoryError() | IsADirectoryError():
+            return "something else has its name or its folder's: move that away, or set data_dir to another folder"
+        case sqlite3.DatabaseError(sqlite_errorcode=sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT):
+            return "move it away and put back a backup; without one the transcripts are still there, and a new one is made"
+        case _:
+            return "check the folder's permissions and the free space"
 
 
 def _open(path: Path) -> sqlite3.Connection:
