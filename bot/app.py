@@ -189,8 +189,8 @@ async def _serve(
     delivery, engine = house.delivery, house.engine
 
     async def drained() -> None:
-        await engine.idle()
-        await delivery.drained()
+        await engine.idle("console")
+        await delivery.drained("console")
         await journal.flush()
 
     for name, adapter in connected.items():
@@ -200,6 +200,10 @@ async def _serve(
             log.info("recovered", adapter=name, updates=rows, replies=parts)
         if name == "console":
             adapter.banner, adapter.drain = note, drained  # type: ignore[attr-defined]  # only the console has them
+    if config.access.policy == "closed" and not config.access.allow and set(connected) - {"console"}:
+        log.warning(
+            "nobody_is_let_in", note="access.policy is closed and access.allow is empty: everybody is refused"
+        )
     if any(adapter.routes for adapter in connected.values()):
         from bot.server import serve
 

@@ -8,6 +8,7 @@ which may be repeated. Only a placeholder can then stand twice.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -239,8 +240,7 @@ class Delivery:
         self._paces = {name: Pace(adapter) for name, adapter in adapters.items()}
         self._queues: dict[str, deque[Part]] = {}
         self._previews: dict[int, Preview] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._queue_ended = asyncio.Event()
 
     def pace(self, adapter: Adapter) -> Pace:
         return self._paces[adapter.name]
@@ -284,7 +284,6 @@ class Delivery:
             queue = self._queues.get(chat.key)
             if queue is None:
                 queue = self._queues[chat.key] = deque()
-                self._idle.clear()
                 queue.append(part)
                 self.tasks.create_task(self._deliver_all(chat.key, queue), name=f"delivery to {chat.key}")
             else:
@@ -307,17 +306,18 @@ class Delivery:
         self.submit(parts)
         return len(parts)
 
-    async def drained(self) -> None:
-        """Return when nothing is left to deliver."""
-        await self._idle.wait()
+    async def drained(self, platform: str = "") -> None:
+        """Return when nothing is left to deliver, on a platform or on all."""
+        while any(key.startswith(f"{platform}:" if platform else "") for key in self._queues):
+            await self._queue_ended.wait()
 
     async def _deliver_all(self, key: str, queue: deque[Part]) -> None:
         while queue:
             await self._deliver(queue[0])
             queue.popleft()
         del self._queues[key]
-        if not self._queues:
-            self._idle.set()
+        self._queue_ended.set()  # whoever waits looks again; the next ones wait for the next end
+        self._queue_ended = asyncio.Event()
 
     async def _deliver(self, part: Part) -> None:
         preview = self._previews.pop(part.turn_id, None) if part.part == 0 else None
@@ -337,15 +337,18 @@ class Delivery:
             except ChatMigrated as exc:
                 self._on_migrated(chat, exc.new_id)
                 part.chat = asdict(replace(chat, id=exc.new_id))
-                part.message_id = ""  # it stayed behind; in the new chat that id may be another message of ours
+                part.message_id = (
+                    ""  # it stayed behind; in the new chat that id may be another message of ours
+                )
             except Refused as exc:
                 if part.text == sentences.UNSENDABLE:
                     await self._give_up(part, exc)
                     return
                 log.warning("refused_by_platform", turn=part.turn_id, part=part.part, problem=str(exc))
                 part.text = sentences.UNSENDABLE
-            except (Unavailable, Unauthorized) as exc:
-                # Not connected (yet), or a fault on their side: the reply waits, it is never dropped for that.
+            except (Unavailable, Unauthorized, sqlite3.Error) as exc:
+                # Not connected (yet), a fault on their side, or our disk is full: the reply waits, it is never dropped for
+                # that. If it was posted and could not be marked, its id is known here, and the next try is an edit.
                 log.debug("delivery_waits", chat=chat.key, problem=str(exc), seconds=backoff)
                 await asyncio.sleep(backoff)
                 backoff = min(MAX_BACKOFF, backoff * 2)

@@ -84,8 +84,8 @@ class Engine(Protocol):
     async def recover(self, platform: str) -> int:
         """Take up what a platform's people are still owed; how many rows. Call it once the platform's lease is held."""
 
-    async def idle(self) -> None:
-        """Return when nothing runs or waits."""
+    async def idle(self, platform: str = "") -> None:
+        """Return when nothing of a platform (or of all) runs or waits."""
 
     async def drain(self, seconds: float) -> None:
         """Begin nothing more; give running turns so many seconds, then cut them off. The next start resumes them."""
@@ -123,8 +123,7 @@ class SqliteEngine:
         self._later_changed = asyncio.Event()
         self._clock: asyncio.Task[None] | None = None
         self._draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._lane_ended = asyncio.Event()
 
     def lease(self, name: str) -> AbstractContextManager[None]:
         return leases.lease(self._locks, name)
@@ -300,7 +299,6 @@ class SqliteEngine:
         elif job.decision == "turn" and self._on_busy == "interrupt":
             self._stop(lane)
         lane.queue.append(job)
-        self._idle.clear()
         if lane.task is None and not self._draining:
             lane.task = self._tasks.create_task(self._work(lane), name=f"lane {key}")
 
@@ -325,14 +323,17 @@ class SqliteEngine:
             lane.running = job
             try:
                 await (self._worker.abandon(job) if job.stopped else self._worker.run(job))
+            except Exception as exc:
+                log.error("job_broke", row=job.id, error=type(exc).__name__)
+                log.debug("job_broke_in_full", row=job.id, exc_info=exc)
             finally:
                 lane.running = None
             self._known.difference_update([job.id, *(other.id for other in job.more)])
         lane.task = None
         if not lane.queue:
             del self._lanes[lane.key]
-            if not self._lanes:
-                self._idle.set()
+        self._lane_ended.set()  # whoever waits looks again; the next ones wait for the next end
+        self._lane_ended = asyncio.Event()
 
     @staticmethod
     def _collect(lane: _Lane, job: Job) -> None:
@@ -343,8 +344,9 @@ class SqliteEngine:
                 return
             job.more.append(lane.queue.popleft())
 
-    async def idle(self) -> None:
-        await self._idle.wait()
+    async def idle(self, platform: str = "") -> None:
+        while any(key.startswith(f"{platform}:" if platform else "") for key in self._lanes):
+            await self._lane_ended.wait()
 
     async def drain(self, seconds: float) -> None:
         self._draining = True

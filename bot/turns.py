@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from bot.engine import Job
 from bot.errors import TurnTimedOut
 from bot.events import AssistantSaid, Event, Usage, UserSaid, Variables
 from bot.stream import Stream, Streams
+from bot.text import is_blank
 from bot.tools.base import ToolContext
 from config.schema import GroupsConfig, Price
 from memory import inbox, journal, outbox
@@ -39,6 +41,8 @@ from memory.transcripts import Message, Place, TurnRecord
 
 log = structlog.get_logger(__name__)
 
+PLAUSIBLE = 2 * 86400.0  # seconds
+RETRY = 5.0  # seconds until a turn that the database failed is tried again
 REFUSAL_INTERVAL = 3600.0  # seconds between two refusals of one stranger
 
 
@@ -103,26 +107,16 @@ class Turns:
 
     async def run(self, job: Job) -> None:
         began = self.now()
-        try:
-            match job.decision:
-                case "turn":
-                    outcome, note = await self._turn(job)
-                case "command":
-                    outcome, note = await self._command(job)
-                case _:
-                    outcome, note = await self._refuse(job)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not job.stopped or task is None:
-                raise
-            task.uncancel()
-            outcome, note = await self._end_stopped(job), {}
-        except Fenced:
-            outcome, note = "taken over", {}
-        except Exception as exc:
-            log.error("turn_broke", turn=job.id, error=type(exc).__name__)
-            log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
-            outcome, note = await self._broken(job, exc)
+        while True:
+            try:
+                outcome, note = await (self._work(job) if not job.stopped else self._end_stopped(job))
+                break
+            except (
+                sqlite3.Error
+            ) as exc:  # the disk is full, or the file is locked: the row is owed, and waits for better times
+                log.error("database_failed", turn=job.id, problem=str(exc), retry_in=RETRY)
+                await asyncio.sleep(RETRY)
+                job.resumed = True
         update = job.update
         log.info(
             "turn",
@@ -133,6 +127,31 @@ class Turns:
             ms=round((self.now() - began) * 1000),
             **note,
         )
+
+    async def _work(self, job: Job) -> tuple[str, dict[str, Any]]:
+        """The job's outcome and what the log tells of it. Raises sqlite3.Error if it could not be brought to an end."""
+        try:
+            match job.decision:
+                case "turn":
+                    return await self._turn(job)
+                case "command":
+                    return await self._command(job)
+                case _:
+                    return await self._refuse(job)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not job.stopped or task is None:
+                raise
+            task.uncancel()
+            return await self._end_stopped(job)
+        except Fenced:
+            return "taken over", {}
+        except sqlite3.Error:
+            raise
+        except Exception as exc:
+            log.error("turn_broke", turn=job.id, error=type(exc).__name__)
+            log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
+            return await self._broken(job, exc)
 
     async def abandon(self, job: Job) -> None:
         if job.resumed:
@@ -185,7 +204,7 @@ class Turns:
         update = job.update
         if job.resumed:
             return None
-        if not update.text.strip():
+        if is_blank(update.text):
             return (
                 sentences.UNSUPPORTED.format(content=update.unsupported)
                 if update.unsupported
@@ -283,7 +302,9 @@ class Turns:
             chat = update.chat
             place = Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
             self._room_add(tx, chat, f"reply:{turn.claim.turn_id}", self.agent.name, text)
-        said_at = update.at or self.now()
+        now = self.now()
+        # The platform's time of the message, unless its clock (or ours) is plainly wrong: none holds messages for two days.
+        said_at = update.at if abs(now - update.at) < PLAUSIBLE else now
         entry = TurnRecord(update.person.id, said_at, turn.variables.timezone, place, messages)
         journal.record(tx, turn.claim.turn_id, turn.claim.stream_id, entry)
         inbox.close(tx, turn.claim, outcome, self.now())
@@ -296,10 +317,10 @@ class Turns:
         """Something went wrong: what was shown stays, and one human sentence says so."""
         cause = exc.cause
         self._calls.pop(job.id, None)
-        if isinstance(cause, Fenced):
+        if isinstance(cause, Fenced | sqlite3.Error):
             await self.delivery.abandon(job.id)
             self.streams.forget(turn.stream.id)
-            return "taken over", {}
+            raise cause
         reference = f"t{job.id}"
         sentence = sentences.failure(cause, reference)
         text = f"{exc.text}\n\n{sentences.BROKEN_OFF}\n\n{sentence}" if exc.text.strip() else sentence
@@ -310,7 +331,7 @@ class Turns:
         log.debug("turn_failed_in_full", turn=job.id, exc_info=cause)
         return await self._cut_short(turn, text, f"failed:{name}"), {}
 
-    async def _end_stopped(self, job: Job) -> str:
+    async def _end_stopped(self, job: Job) -> tuple[str, dict[str, Any]]:
         """The person stopped it, at whatever point it was: what was shown stays and is marked.
 
         The attempt that was cancelled may have left a write on its way; claiming the turn anew comes after that write,
@@ -322,16 +343,18 @@ class Turns:
             turn = await self._begin(job)
             turn.calls = calls
             text = f"{shown}\n\n{sentences.STOPPED_MARK}" if shown.strip() else sentences.STOPPED_MARK
-            return await self._cut_short(turn, text, "stopped")
+            outcome = await self._cut_short(turn, text, "stopped")
         except Fenced:  # its reply was committed in that very moment: then it stands, and is delivered
             await self._deliver_committed(job.id)
-            return "answered"
+            outcome = "answered"
+        except sqlite3.Error:
+            raise
         except Exception as exc:
             log.error("turn_broke", turn=job.id, error=type(exc).__name__)
             log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
-            return (await self._broken(job, exc))[0]
-        finally:
-            self._calls.pop(job.id, None)
+            return await self._broken(job, exc)
+        self._calls.pop(job.id, None)
+        return outcome, {}
 
     async def _deliver_committed(self, turn_id: int) -> None:
         parts = await self.database.read(lambda tx: outbox.parts(tx, turn_id))
@@ -408,14 +431,9 @@ class Turns:
         self.delivery.submit(await self.database.write(unit))
 
     async def _broken(self, job: Job, exc: Exception) -> tuple[str, dict[str, Any]]:
-        """A fault of our own: the person still gets a sentence, if the database lets us."""
-        try:
-            await self.delivery.abandon(job.id)
-            await self._say(
-                job, sentences.failure(exc, f"t{job.id}"), f"failed:{type(exc).__name__}", stub=True
-            )
-        except Exception as again:  # noqa: BLE001 - the row stays owed and is taken up at the next start
-            log.error("turn_without_outcome", turn=job.id, error=type(again).__name__)
+        """A fault of our own: the person still gets a sentence."""
+        await self.delivery.abandon(job.id)
+        await self._say(job, sentences.failure(exc, f"t{job.id}"), f"failed:{type(exc).__name__}", stub=True)
         return f"failed:{type(exc).__name__}", {}
 
     # Small things --------------------------------------------------------------------------------------------------

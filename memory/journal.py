@@ -65,7 +65,13 @@ class Journal:
                 async with asyncio.timeout(RETRY if self._failed else None):
                     await self._wake.wait()
             self._wake.clear()
-            self._failed = not await self._write_owed()
+            try:
+                self._failed = not await self._write_owed()
+            except sqlite3.Error as exc:
+                log.error(
+                    "transcripts_not_written", error=type(exc).__name__, problem=str(exc), retry_in=RETRY
+                )
+                self._failed = True
             if not self._wake.is_set():
                 self._idle.set()
 

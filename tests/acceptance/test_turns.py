@@ -604,3 +604,22 @@ def test_an_assistant_event_survives_the_database() -> None:
 
     event = AssistantSaid("x", (ToolCall("a", "b", "{}"),), "main", {"k": [1]}, True)
     assert ev.from_json(event.type, json.loads(json.dumps(ev.to_json(event)))) == event
+
+
+async def test_a_database_that_fails_for_a_while_costs_nobody_their_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.turns.RETRY", 0.01)
+    model = ScriptedModel(echo)
+    async with house(tmp_path, model) as h:
+        await h.database.write(lambda tx: tx._connection.execute(FULL_DISK))
+        await h.say("hello")
+        await asyncio.wait_for(_until(lambda: len(model.requests) >= 3), 10)
+        await h.database.write(lambda tx: tx._connection.execute("DROP TRIGGER full_disk"))
+        await h.settled()
+        assert h.texts() == ["You said: hello"]
+        assert h.transcript() == [("user", "hello"), ("assistant", "You said: hello")]
+
+
+FULL_DISK = """CREATE TRIGGER full_disk BEFORE INSERT ON events WHEN new.type = 'assistant'
+BEGIN SELECT RAISE(ABORT, 'disk full'); END"""
