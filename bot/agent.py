@@ -33,6 +33,7 @@ from bot.events import (
 from bot.models.base import Finished, Model, ModelEvent, ModelRequest, TextDelta
 from bot.prompt import system_prompt
 from bot.stream import Stream
+from bot.text import is_blank
 from bot.tools.base import Tool, ToolContext, ToolProblem
 from memory.database import Tx
 
@@ -200,7 +201,7 @@ class _Ask:
             await self._run_tools([said])
         self.texts.append(said.text)
         text = _join(self.texts)
-        if not text.strip():
+        if is_blank(text):
             text = sentences.NO_ROUNDS if rounds >= self.agent.max_tool_rounds > 0 else sentences.EMPTY
             said = AssistantSaid(text, model=said.model, opaque=said.opaque)
         reply = Reply(text, tuple(self.made), rounds)

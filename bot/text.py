@@ -20,6 +20,11 @@ def utf16_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to see in `text`: white space, control and format characters alone."""
+    return all(char.isspace() or unicodedata.category(char) in ("Cc", "Cf") for char in text)
+
+
 def split(markdown: str, limit: int, length: Callable[[str], int] = len) -> list[str]:
     """The parts of `markdown`, each at most `limit` long by `length`. None is blank; a blank text has none.
 

@@ -33,7 +33,9 @@ async def begun(b: Running, chat: int = 1, text: str = "go", **options: int) -> 
     await b.shows(chat, "Half")
 
 
-async def test_ten_quick_messages_are_answered_in_order_while_another_chats_slow_turn_runs(tmp_path: Path) -> None:
+async def test_ten_quick_messages_are_answered_in_order_while_another_chats_slow_turn_runs(
+    tmp_path: Path,
+) -> None:
     gate = asyncio.Event()
     async with running(tmp_path, half_until(gate)) as b:
         await begun(b, chat=1)
@@ -68,7 +70,9 @@ async def test_a_control_command_takes_effect_within_a_second_and_leaves_no_half
     assert b.said("telegram-1") == turns
 
 
-async def test_too_many_requests_in_mid_stream_and_at_the_end_only_delay_the_final_text(tmp_path: Path) -> None:
+async def test_too_many_requests_in_mid_stream_and_at_the_end_only_delay_the_final_text(
+    tmp_path: Path,
+) -> None:
     gate = asyncio.Event()
     async with running(tmp_path, half_until(gate)) as b:
         in_preview = b.telegram.fault("editMessageText", too_many(1))
@@ -114,7 +118,9 @@ async def test_when_the_answer_to_the_final_edit_is_lost_the_reply_stands_once(t
     assert b.rows("SELECT count(*) FROM outbox WHERE state != 'sent'") == [(0,)]
 
 
-async def test_a_person_who_blocks_the_bot_during_a_turn_harms_nobody_and_is_logged_in_words(tmp_path: Path) -> None:
+async def test_a_person_who_blocks_the_bot_during_a_turn_harms_nobody_and_is_logged_in_words(
+    tmp_path: Path,
+) -> None:
     gate = asyncio.Event()
     async with running(tmp_path, half_until(gate)) as b:
         await begun(b)
@@ -152,6 +158,21 @@ async def test_a_reply_follows_its_group_into_the_supergroup_that_it_became_mean
     assert not [line for line in b.logs if line["log_level"] == "error"]
 
 
+async def test_a_message_in_the_supergroup_before_the_news_of_it_harms_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path, echo) as b:
+        b.telegram.say(GROUP, 1, "@boswell_bot one")
+        await b.shows(GROUP, "You said: one")
+        b.telegram.say(NEW_GROUP, 1, "@boswell_bot two")
+        await b.shows(NEW_GROUP, "You said: two")
+        b.telegram.migrate(GROUP, NEW_GROUP, 1)
+        b.telegram.say(NEW_GROUP, 1, "@boswell_bot three")
+        await b.answered(NEW_GROUP, "You said: three")
+        b.telegram.say(NEW_GROUP, 1, "/history")
+        await b.telegram.wait_for(lambda s: "You: one" in s.chat(NEW_GROUP).texts[-1])
+        assert "You: two" in b.telegram.chat(NEW_GROUP).texts[-1]
+    assert not [line for line in b.logs if line["log_level"] in ("warning", "error")]
+
+
 async def test_a_reply_arrives_although_its_placeholder_was_deleted(tmp_path: Path) -> None:
     gate = asyncio.Event()
     async with running(tmp_path, half_until(gate)) as b:
@@ -173,7 +194,9 @@ async def test_replies_go_to_the_topic_that_they_answer(tmp_path: Path) -> None:
         assert sorted(m.thread or 0 for m in b.telegram.chat(GROUP).messages.values()) == [7, 8]
         private = {m.text: m.thread for m in b.telegram.chat(1).messages.values()}
         assert private == {"You said: private 7": 7, "You said: private 8": 8, "You said: none": None}
-        assert all(len(r.body["messages"]) == 2 for r in b.model.requests), "each topic has a stream of its own"
+        assert all(len(r.body["messages"]) == 2 for r in b.model.requests), (
+            "each topic has a stream of its own"
+        )
 
 
 async def test_a_reply_to_a_topic_that_is_gone_arrives_in_the_chat(tmp_path: Path) -> None:
@@ -225,7 +248,10 @@ async def test_a_wrong_token_is_reported_in_words(tmp_path: Path) -> None:
 
 async def test_a_webhook_delivery_is_answered_only_with_the_right_secret(tmp_path: Path) -> None:
     telegram = {"mode": "webhook", "webhook_url": "https://bot.example.org", "webhook_secret": "s3cret"}
-    async with running(tmp_path, echo, telegram=telegram, server={"port": 0}) as b, aiohttp.ClientSession() as http:
+    async with (
+        running(tmp_path, echo, telegram=telegram, server={"port": 0}) as b,
+        aiohttp.ClientSession() as http,
+    ):
         await b.until(lambda: b.state()[0] == "up")
         assert b.telegram.webhook["url"] == "https://bot.example.org/telegram"
         port = next(line["port"] for line in b.logs if line["event"] == "listening")
