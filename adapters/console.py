@@ -16,9 +16,10 @@ import itertools
 import os
 import re
 import sys
+import textwrap
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -86,13 +87,14 @@ class Reply:
     text: str
     final: bool = False
     printed: int = 0
+    edited: bool = False
 
     def update(self, text: str, *, final: bool) -> bool:
         """Take a newer text. True if it contradicts what was printed, so that all of it is printed again."""
         again = not text.startswith(self.text[: self.printed])
         if again:
             self.printed = 0
-        self.text, self.final = text, final
+        self.text, self.final, self.edited = text, final, True
         return again
 
 
@@ -193,6 +195,10 @@ class Console(Adapter):
     async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool) -> None:  # noqa: ARG002 - the protocol's
         # One that an earlier process posted is not known here: it is printed as a new one.
         reply = self._replies.setdefault(message_id, Reply(""))
+        # Turns come one after the other: what was posted before this one and was never edited is whole.
+        await self._settle(
+            itertools.takewhile(lambda other: other is not reply, list(self._replies.values()))
+        )
         if reply.update(text, final=final):
             self._screen.note(BEGUN_AGAIN)
         await self._show(reply)
@@ -268,9 +274,12 @@ class Console(Adapter):
         self._busy = False
         await self._settle()
 
-    async def _settle(self) -> None:
-        """Complete the replies that no final edit has completed: they are all they will be."""
-        for reply in [reply for reply in self._replies.values() if not reply.final]:
+    async def _settle(self, unedited: Iterable[Reply] | None = None) -> None:
+        """Complete the replies that no final edit has completed: they are all they will be. Of `unedited`, those that are so."""
+        replies = (
+            self._replies.values() if unedited is None else [reply for reply in unedited if not reply.edited]
+        )
+        for reply in [reply for reply in replies if not reply.final]:
             reply.final = True
             with suppress(ChatGone):  # nobody reads any more; the verbs have said so
                 await self._show(reply)
@@ -376,7 +385,8 @@ class Terminal:
             else:
                 self.note(HOW_TO_LEAVE)
 
-        self._write(f"{_safe(banner)}\n{HINT}\n\n".lstrip("\n"))
+        told = textwrap.fill(_safe(banner), self._output.get_size().columns)
+        self._write(f"{told}\n{HINT}\n\n".lstrip("\n"))
         # The raw mode is kept between two prompts, so that what is typed then is neither echoed nor a signal. And
         # what anything else prints appears above the prompt, too.
         with self._session.input.raw_mode(), patch_stdout(raw=True):

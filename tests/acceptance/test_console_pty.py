@@ -21,78 +21,10 @@ from prompt_toolkit.utils import get_cwidth
 from adapters.base import Chat, Menu, Received, Update
 from adapters.console import Console, create
 from config.schema import ConsoleConfig
+from tests.fakes.terminal import Screen
 
 CHAT = Chat("console", "ada")
 MENU = Menu({"help": "Show what I understand", "history": "What we said", "stop": "Stop the answer"})
-SEQUENCE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\x1b.|([\x00-\x1f])|([^\x00-\x1f\x1b]+)", re.DOTALL)
-
-
-class Screen:
-    """As much of a terminal as the adapter uses, scrollback included. Whatever else it is sent fails the test."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self.lines: list[list[str]] = [[]]
-        self.row = self.column = 0
-
-    def feed(self, data: str) -> None:
-        for match in SEQUENCE.finditer(data):
-            arguments, verb, control, text = match.groups()
-            if verb:
-                self._sequence(arguments, verb)
-            elif control:
-                self._control(control)
-            elif text:
-                for char in text:
-                    self._put(char)
-            else:
-                raise AssertionError(f"unexpected escape sequence {match[0]!r}")
-
-    def _sequence(self, arguments: str, verb: str) -> None:
-        count = int(arguments) if arguments.isdigit() else 1
-        if verb == "A":
-            self.row = max(0, self.row - count)
-        elif verb == "B":
-            self._down(count)
-        elif verb == "C":
-            self.column += count
-        elif verb == "D":
-            self.column = max(0, self.column - count)
-        elif verb in "JK":
-            assert arguments in ("", "0")
-            del self.lines[self.row][self.column :]
-            if verb == "J":
-                del self.lines[self.row + 1 :]
-        else:
-            assert verb in "mhl", f"unexpected sequence {arguments}{verb}"
-
-    def _control(self, control: str) -> None:
-        if control == "\r":
-            self.column = 0
-        elif control == "\n":
-            self._down(1)
-        else:
-            assert control == "\b", f"unexpected control character {control!r}"
-            self.column = max(0, self.column - 1)
-
-    def _down(self, count: int) -> None:
-        self.row += count
-        while len(self.lines) <= self.row:
-            self.lines.append([])
-
-    def _put(self, char: str) -> None:
-        width = get_cwidth(char)
-        if self.column + width > self.width:
-            self.column = 0
-            self._down(1)
-        line = self.lines[self.row]
-        line.extend(" " * (self.column + width - len(line)))
-        line[self.column : self.column + width] = [char, *[""] * (width - 1)] if width else []
-        self.column += width
-
-    @property
-    def text(self) -> str:
-        return "\n".join("".join(line).rstrip() for line in self.lines).rstrip("\n")
 
 
 class Person:
@@ -103,7 +35,6 @@ class Person:
         self.raw = ""
         self._master = master
         self._changed = asyncio.Event()
-        self._bytes = b""
         self.updates: asyncio.Queue[Update] = asyncio.Queue()
         self.owed = asyncio.Event()  # set: nothing is owed
         self.owed.set()
@@ -111,14 +42,7 @@ class Person:
         self.running: asyncio.Task[None]
 
     def read(self) -> None:
-        self._bytes += os.read(self._master, 65536)
-        complete = self._bytes.decode(errors="ignore")
-        cut = complete.rfind("\x1b")
-        if cut >= 0 and not SEQUENCE.fullmatch(complete, cut):
-            complete = complete[:cut] if not re.match(r"\x1b\[[?\d;]*[A-Za-z]", complete[cut:]) else complete
-        self._bytes = self._bytes[len(complete.encode()) :]
-        self.raw += complete
-        self.screen.feed(complete)
+        self.raw += self.screen.receive(os.read(self._master, 65536))
         self._changed.set()
 
     def type(self, keys: str) -> None:
@@ -429,6 +353,7 @@ import asyncio, resource, sys
 from adapters.base import Menu
 from adapters.console import create
 from config.schema import ConsoleConfig
+from tests.fakes.terminal import Screen
 
 class Health:
     def up(self, detail=""): ...
