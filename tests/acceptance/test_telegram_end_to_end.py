@@ -143,8 +143,9 @@ async def test_a_reply_follows_its_group_into_the_supergroup_that_it_became_mean
         b.telegram.say(NEW_GROUP, 1, "@boswell_bot are you there?")
         await b.until(lambda: b.rows("SELECT count(*) FROM chat_aliases") == [(1,)])
         gate.set()
-        said = lambda chat: sorted(b.telegram.chat(chat).texts)  # noqa: E731
-        await b.telegram.wait_for(lambda _: len(said(NEW_GROUP)) == 2 and "…" not in said(NEW_GROUP))
+        await b.telegram.wait_for(
+            lambda s: len(s.chat(NEW_GROUP).texts) == 2 and "…" not in s.chat(NEW_GROUP).texts
+        )
         texts = b.telegram.chat(NEW_GROUP).texts
         assert "Half and whole" in texts
         assert any("are you there?" in text for text in texts)

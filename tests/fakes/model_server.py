@@ -254,15 +254,15 @@ def openai_stream(request: Request, reply: Reply) -> Iterator[bytes | asyncio.Ev
     yield chunk({"role": "assistant", "content": "", "refusal": None})
     for text in reply.thinking:
         yield chunk({"reasoning_content": text})
-    for text in reply.text:
-        yield chunk({"content": text}) if isinstance(text, str) else text
+    for piece in reply.text:
+        yield chunk({"content": piece}) if isinstance(piece, str) else piece
     ids = [call.id or f"call_{len(request.body['messages'])}_{i}" for i, call in enumerate(reply.calls)]
     for i, call in enumerate(reply.calls):
         function = {"name": call.name, "arguments": ""}
         yield chunk({"tool_calls": [{"index": i, "id": ids[i], "type": "function", "function": function}]})
     for i, call in enumerate(reply.calls):
-        for piece in _pieces(call.arguments):
-            yield chunk({"tool_calls": [{"index": i, "function": {"arguments": piece}}]})
+        for arguments in _pieces(call.arguments):
+            yield chunk({"tool_calls": [{"index": i, "function": {"arguments": arguments}}]})
     if reply.fault:
         return
     yield chunk({}, reply.finish or ("tool_calls" if reply.calls else "stop"))
