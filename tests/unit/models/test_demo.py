@@ -103,7 +103,7 @@ async def test_it_looks_into_a_range_of_days(text: str) -> None:
 
 async def test_it_quotes_what_the_history_tool_returned() -> None:
     assert await loop("what did we talk about today?", TRANSCRIPT) == (
-        "Here is what I found:\n\n> ## 14:03:22 UTC\n>\n> **You:** My name is Anna.\n>\n> **Me:** Nice to meet you, Anna."
+        "Here is what I found:\n\n> *14:03:22 UTC*\n>\n> **You:** My name is Anna.\n>\n> **Me:** Nice to meet you, Anna."
     )
     assert "Nothing was said." in await loop("what did we talk about yesterday?", "Nothing was said.")
 
