@@ -70,6 +70,8 @@ class Running:
         if not path.exists():
             return []
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            if database.execute("PRAGMA user_version").fetchone() == (0,):
+                return []  # the file is there, and its tables will be in a moment
             return database.execute(query).fetchall()
 
     def said(self, user: str) -> list[tuple[str, str]]:
