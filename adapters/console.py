@@ -148,8 +148,9 @@ class Console(Adapter):
     """
 
     def __init__(self, user: str, screen: Screen) -> None:
-        self._person = Person(user_id("console", user), user)
-        self._chat = Chat("console", user)
+        name = clean(user)  # a shell can give bytes that are no text
+        self._person = Person(user_id("console", user), name)
+        self._chat = Chat("console", name)
         self._screen = screen
         self._boot = time.time_ns()  # with a counter, a key that no other process has used
         self._numbers = itertools.count(1)

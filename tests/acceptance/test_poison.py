@@ -120,23 +120,35 @@ async def test_a_message_of_300_kb_gets_a_sentence_and_no_model_call(tmp_path: P
         await works(b)
 
 
-async def test_on_the_console_too_a_message_of_300_kb_gets_a_sentence(tmp_path: Path) -> None:
+async def on_the_console(folder: Path, user: str, lines: bytes) -> str:
+    """What `boswell chat` prints in answer to piped lines."""
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot.cli", "chat", "--user", "ada"),
+        *(sys.executable, "-m", "bot.cli", "chat", "--user", user),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        cwd=tmp_path,
+        cwd=folder,
         env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    out, err = await process.communicate(
-        b"x" * 300_000 + b"\n\xff\xfe\x00\xed\xa0\x80 bytes\nMy name is Anna.\n"
-    )
+    out, err = await process.communicate(lines)
     assert process.returncode == 0, err.decode()
-    assert "too long for me (300000 characters)" in out.decode()
-    assert "Anna" in out.decode()
-    assert "Traceback" not in (out + err).decode()
+    assert b"Traceback" not in out + err
+    return out.decode()
+
+
+async def test_on_the_console_too_a_message_of_300_kb_gets_a_sentence(tmp_path: Path) -> None:
+    lines = b"x" * 300_000 + b"\n\xff\xfe\x00\xed\xa0\x80 bytes\nMy name is Anna.\n"
+    out = await on_the_console(tmp_path, "ada", lines)
+    assert "too long for me (300000 characters)" in out
+    assert "Anna" in out
+
+
+async def test_a_console_user_whose_name_is_no_text_is_answered(tmp_path: Path) -> None:
+    out = await on_the_console(tmp_path, "\udcff/../x", b"My name is Anna.\n")
+    assert "Anna" in out
+    [folder] = (tmp_path / "data" / "memory").iterdir()
+    assert folder.name == "console-%ed%b3%bf%2f%2e%2e%2fx"
 
 
 @pytest.mark.parametrize(
