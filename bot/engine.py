@@ -22,6 +22,7 @@ import structlog
 
 from adapters.base import Chat, Received, Update
 from bot.access import Decision
+from bot.text import is_blank
 from memory import inbox, leases
 from memory.database import Database, Tx
 from memory.inbox import Row
@@ -318,7 +319,7 @@ class SqliteEngine:
     async def _work(self, lane: _Lane) -> None:
         while lane.queue and not self._draining:
             job = lane.queue.popleft()
-            if self._on_busy == "collect" and job.decision == "turn" and not job.stopped and not job.resumed:
+            if self._on_busy == "collect" and _collectable(job):
                 self._collect(lane, job)
             lane.running = job
             try:
@@ -340,7 +341,7 @@ class SqliteEngine:
         person = job.update.person.id
         while lane.queue:
             other = lane.queue[0]
-            if other.decision != "turn" or other.stopped or other.resumed or other.update.person.id != person:
+            if not _collectable(other) or other.update.person.id != person:
                 return
             job.more.append(lane.queue.popleft())
 
@@ -359,6 +360,13 @@ class SqliteEngine:
             if late:
                 log.info("turns_cut_off", count=len(late), note="they are resumed at the next start")
                 await asyncio.wait(late)
+
+
+def _collectable(job: Job) -> bool:
+    """Whether it may share a turn. What has no words gets its own sentence, and must take no words with it."""
+    return (
+        job.decision == "turn" and not job.stopped and not job.resumed and not is_blank(job.update.text)
+    )
 
 
 def _body(decision: Decision, update: Update) -> str:

@@ -185,6 +185,23 @@ async def test_a_message_with_nothing_to_see_gets_a_sentence_and_no_model_call(t
         await works(b)
 
 
+async def test_a_photo_swallows_no_message_that_is_collected_with_it(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+
+    def respond(request: Request) -> Step:
+        return Reply(("At ", gate, "last") if asked(request) == "go" else ("You said: ", asked(request)))
+
+    async with running(tmp_path, respond, streams={"on_busy": "collect"}) as b:
+        b.telegram.say(1, 1, "go")
+        await b.shows(1, "At")
+        for text in ("a", None, "b", "c"):
+            b.telegram.say(1, 1, text, **({} if text else {"photo": []}))
+        await b.until(lambda: b.rows("SELECT count(*) FROM inbox") == [(5,)])
+        gate.set()
+        photo = sentences.UNSUPPORTED.format(content="a photo")
+        await b.shows(1, "At last", "You said: a", photo, "You said: b\n\nc")
+
+
 NUMBERED = " ".join(f"w{n}" for n in range(16_000))
 REPLIES = {
     "100,000 characters": "\n\n".join(NUMBERED[i : i + 700] for i in range(0, len(NUMBERED), 700)),
