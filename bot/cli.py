@@ -50,6 +50,10 @@ def _end(exc: BaseException) -> NoReturn:
     from memory.database import MemoryFault
     from memory.leases import LeaseTaken
 
+    try:
+        sys.stdout.flush()
+    except (AttributeError, OSError):  # it would fail once more when the interpreter ends, with a traceback
+        _silence_output()
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     match exc:
@@ -66,6 +70,11 @@ def _end(exc: BaseException) -> NoReturn:
             frames = traceback.extract_tb(exc.__traceback__)
             place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
             _fail(f"internal error ({type(exc).__name__}{place}); `log: {{level: debug}}` logs all of it")
+
+
+def _silence_output() -> None:
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int = FAILED) -> NoReturn:
@@ -306,11 +315,11 @@ def history(path: Path | None, user: str, date: str | None) -> None:
         where = f" on {date}" if date else ""
         _fail(f"there is no transcript of {user!r}{where}; there are transcripts of: {known or 'nobody yet'}")
     whole = "\n".join(text if date else f"# {day.isoformat()}\n\n{text}" for day, text in texts.items())
-    if (
-        sys.stdout is not None and sys.stdout.isatty()
-    ):  # what a person wrote must not act on the operator's terminal
-        whole = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", whole)
-    click.echo(whole, nl=False)
+    if sys.stdout is not None and sys.stdout.isatty():
+        # What a person wrote must not act on the operator's terminal.
+        click.echo(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", whole), nl=False)
+    else:
+        click.echo(whole.encode(), nl=False)  # exactly: of text, click would drop what looks like a colour
 
 
 if __name__ == "__main__":

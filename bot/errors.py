@@ -15,7 +15,8 @@ from __future__ import annotations
 # │   ├── ModelRefused              a content filter or the model itself refused
 # │   ├── ContextTooLong            the conversation does not fit the model
 # │   └── ModelRejected             400/404/422: the request or the configured model name is wrong
-# └── TurnTimedOut                  agent.turn_timeout is over
+# ├── TurnTimedOut                  agent.turn_timeout is over
+# └── bot.server.ServerNotOpened    the HTTP server's address can not be listened on
 
 
 class BoswellError(Exception):

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from adapters.base import HttpRequest, Route
+from bot.errors import BoswellError
 from config.schema import ServerConfig
 
 log = structlog.get_logger(__name__)
@@ -16,7 +17,7 @@ log = structlog.get_logger(__name__)
 MAX_BODY = 1024 * 1024  # bytes; no platform's webhook comes near it
 
 
-class ServerNotOpened(Exception):
+class ServerNotOpened(BoswellError):
     """The address can not be listened on. The message says which, and what to do."""
 
 

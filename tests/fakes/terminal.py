@@ -118,6 +118,8 @@ class Program:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
+            # The terminal becomes the program's own, so that Ctrl-C typed there is a signal.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
 
