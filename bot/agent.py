@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import structlog
@@ -193,7 +193,11 @@ class _Ask:
         await self._run_tools(done)
         while True:
             await self._fit()
-            said = await self._say(with_tools=rounds < self.agent.max_tool_rounds)
+            allowed = rounds < self.agent.max_tool_rounds
+            said = await self._say(with_tools=allowed)
+            if not allowed:  # some models call tools that they were not offered: it must end all the same
+                said = replace(said, calls=(), opaque=None if self.paused else said.opaque)
+                self.paused = False
             if not said.calls and not self.paused:
                 break
             rounds += 1
@@ -271,7 +275,27 @@ class _Ask:
         text = "".join(self.current)
         if finished.reason == "length" and not finished.calls:
             text = f"{text}\n\n{sentences.CUT}" if text.strip() else sentences.CUT
-        return AssistantSaid(text, finished.calls, model.name, finished.opaque)
+        return AssistantSaid(text, self._with_own_ids(finished.calls), model.name, finished.opaque)
+
+    def _with_own_ids(self, calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+        """The calls under ids that no other call of the stream has: some servers number them anew in every message.
+
+        A result is known by its call's id, and so is what has run already.
+        """
+        taken = (
+            {c.id for e in self.stream.events if isinstance(e, AssistantSaid) for c in e.calls}
+            if calls
+            else set()
+        )
+        own = []
+        for call in calls:
+            id_, count = call.id, 1
+            while id_ in taken:
+                count += 1
+                id_ = f"{call.id}_{count}"
+            taken.add(id_)
+            own.append(replace(call, id=id_))
+        return tuple(own)
 
     async def _run_tools(self, events: Sequence[Event]) -> None:
         """Run the calls of `events` that have no result yet, side by side; each result is logged as it comes."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -64,7 +65,15 @@ class Health:
             return
         self._last = (state, detail)
         (log.warning if state == "down" else log.info)(f"adapter_{state}", adapter=self._name, detail=detail)
-        self._tasks.create_task(self._database.write(lambda tx: _status(tx, self._name, state, detail)))
+        self._tasks.create_task(_keep_status(self._database, self._name, state, detail))
+
+
+async def _keep_status(database: Database, name: str, state: str, detail: str) -> None:
+    """A status that can not be written (the disk is full) is lost: it must not end what it is about."""
+    try:
+        await database.write(lambda tx: _status(tx, name, state, detail))
+    except sqlite3.Error as exc:
+        log.error("database_failed", what="an adapter's status", problem=str(exc))
 
 
 def _status(tx: Tx, name: str, state: str, detail: str) -> None:
@@ -161,7 +170,12 @@ def assemble(
 
     async def migrate(chat: Chat, new_id: str) -> None:
         engine.migrated(chat, new_id)
-        await database.write(lambda tx: turns.migrated(tx, chat, new_id))
+        try:
+            await database.write(lambda tx: turns.migrated(tx, chat, new_id))
+        except (
+            sqlite3.Error
+        ) as exc:  # Telegram tells of it in updates as well, and those wait for the database
+            log.error("database_failed", what="a group's new id", problem=str(exc))
 
     def migrated(chat: Chat, new_id: str) -> None:
         tasks.create_task(migrate(chat, new_id))
@@ -229,7 +243,7 @@ async def _serve(
             await delivery.drained()
             await journal.flush()
     for name in connected:
-        await database.write(lambda tx, name=name: _status(tx, name, "stopped", ""))  # type: ignore[misc]  # mypy cannot type a default in a lambda
+        await _keep_status(database, name, "stopped", "")
 
 
 async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -274,7 +288,10 @@ async def _keep_house(database: Database) -> None:
 
     while True:
         await asyncio.sleep(3600)  # not at start: it would compete with the first answers
-        await database.write(prune)
+        try:
+            await database.write(prune)
+        except sqlite3.Error as exc:
+            log.error("database_failed", what="letting go of old rows", problem=str(exc))
         await asyncio.sleep(86400 - 3600)
 
 

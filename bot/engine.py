@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import heapq
 import json
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ from memory.inbox import Row
 log = structlog.get_logger(__name__)
 
 CONTROLS = frozenset({"stop", "clear"})  # commands that end the running turn of their lane
+MOST_COLLECTED = 50  # messages in one turn
+RETRY = 5.0  # seconds until what came is written again, where the database failed
 
 
 @dataclass(eq=False, slots=True)
@@ -56,6 +59,9 @@ class Worker(Protocol):
 
     def decide(self, update: Update) -> tuple[Decision, str]:
         """What to do with a message, and in which lane."""
+
+    def joins(self, updates: Sequence[Update]) -> bool:
+        """Whether one turn can answer all of these messages."""
 
     def overheard(self, tx: Tx, update: Update) -> None:
         """Keep a group's message for the room's window."""
@@ -131,7 +137,17 @@ class SqliteEngine:
 
     async def accept(self, received: Sequence[Received]) -> None:
         # A task of its own: what is committed must also be queued, even if the adapter is cancelled in between.
-        await asyncio.shield(self._tasks.create_task(self._accept(received), name="accept"))
+        failure = await asyncio.shield(self._tasks.create_task(self._accept_or_tell(received), name="accept"))
+        if failure is not None:
+            raise failure
+
+    async def _accept_or_tell(self, received: Sequence[Received]) -> Exception | None:
+        """What failed is the adapter's to know; raised in a task of the group it would end every other adapter too."""
+        try:
+            await self._accept(received)
+        except Exception as exc:  # noqa: BLE001 - raised by `accept`
+            return exc
+        return None
 
     async def _accept(self, received: Sequence[Received]) -> None:
         at = self._now()
@@ -151,7 +167,14 @@ class SqliteEngine:
                     self._also(tx, row, job)
             return ids
 
-        ids = await self._database.write(unit)
+        while True:
+            try:
+                ids = await self._database.write(unit)
+                break
+            except sqlite3.OperationalError as exc:
+                # The disk is full, or the file is locked: what came is not confirmed to the platform yet, and waits.
+                log.error("database_failed", what="accepting updates", problem=str(exc), retry_in=RETRY)
+                await asyncio.sleep(RETRY)
         for row_id, (row, job) in zip(ids, rows, strict=True):
             if row_id is not None and job is not None and row.state == "waiting":
                 job.id = row_id
@@ -336,12 +359,13 @@ class SqliteEngine:
         self._lane_ended.set()  # whoever waits looks again; the next ones wait for the next end
         self._lane_ended = asyncio.Event()
 
-    @staticmethod
-    def _collect(lane: _Lane, job: Job) -> None:
+    def _collect(self, lane: _Lane, job: Job) -> None:
         person = job.update.person.id
-        while lane.queue:
+        while lane.queue and len(job.more) < MOST_COLLECTED:
             other = lane.queue[0]
             if not _collectable(other) or other.update.person.id != person:
+                return
+            if not self._worker.joins([j.update for j in (job, *job.more, other)]):
                 return
             job.more.append(lane.queue.popleft())
 
@@ -364,9 +388,7 @@ class SqliteEngine:
 
 def _collectable(job: Job) -> bool:
     """Whether it may share a turn. What has no words gets its own sentence, and must take no words with it."""
-    return (
-        job.decision == "turn" and not job.stopped and not job.resumed and not is_blank(job.update.text)
-    )
+    return job.decision == "turn" and not job.stopped and not job.resumed and not is_blank(job.update.text)
 
 
 def _body(decision: Decision, update: Update) -> str:

@@ -42,7 +42,7 @@ from memory.transcripts import Message, Place, TurnRecord
 log = structlog.get_logger(__name__)
 
 PLAUSIBLE = 2 * 86400.0  # seconds
-RETRY = 5.0  # seconds until a turn that the database failed is tried again
+RETRY, RETRY_MOST = 5.0, 60.0  # seconds until a turn that the database failed is tried again
 REFUSAL_INTERVAL = 3600.0  # seconds between two refusals of one stranger
 
 
@@ -108,15 +108,15 @@ class Turns:
     async def run(self, job: Job) -> None:
         began = self.now()
         while True:
+            stopped = job.stopped
             try:
-                outcome, note = await (self._work(job) if not job.stopped else self._end_stopped(job))
+                outcome, note = await self._attempt(job)
                 break
-            except (
-                sqlite3.Error
-            ) as exc:  # the disk is full, or the file is locked: the row is owed, and waits for better times
-                log.error("database_failed", turn=job.id, problem=str(exc), retry_in=RETRY)
-                await asyncio.sleep(RETRY)
-                job.resumed = True
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if job.stopped == stopped or task is None:  # we are going down, and the next start resumes it
+                    raise
+                task.uncancel()  # a person stopped it: the next round brings it to its end
         update = job.update
         log.info(
             "turn",
@@ -128,6 +128,19 @@ class Turns:
             **note,
         )
 
+    async def _attempt(self, job: Job) -> tuple[str, dict[str, Any]]:
+        """Work on the job until the database takes it."""
+        wait = RETRY
+        while True:
+            try:
+                return await (self._end_stopped(job) if job.stopped else self._work(job))
+            except sqlite3.Error as exc:
+                # The disk is full, or the file is locked: the row is owed, and waits for better times.
+                log.error("database_failed", turn=job.id, problem=str(exc), retry_in=wait)
+                job.resumed = True
+                await asyncio.sleep(wait)
+                wait = min(RETRY_MOST, wait * 2)
+
     async def _work(self, job: Job) -> tuple[str, dict[str, Any]]:
         """The job's outcome and what the log tells of it. Raises sqlite3.Error if it could not be brought to an end."""
         try:
@@ -138,15 +151,9 @@ class Turns:
                     return await self._command(job)
                 case _:
                     return await self._refuse(job)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not job.stopped or task is None:
-                raise
-            task.uncancel()
-            return await self._end_stopped(job)
         except Fenced:
             return "taken over", {}
-        except sqlite3.Error:
+        except sqlite3.OperationalError:
             raise
         except Exception as exc:
             log.error("turn_broke", turn=job.id, error=type(exc).__name__)
@@ -162,7 +169,7 @@ class Turns:
     # A turn of the agent -------------------------------------------------------------------------------------------
 
     async def _turn(self, job: Job) -> tuple[str, dict[str, Any]]:
-        problem = self._unreadable(job)
+        problem = self._unreadable(job.update)
         if problem:
             await self._say(job, problem, "unreadable", stub=True)
             return "unreadable", {}
@@ -199,11 +206,13 @@ class Turns:
             "tokens_out": sum(u.output for u in used),
         }
 
-    def _unreadable(self, job: Job) -> str | None:
+    def joins(self, updates: Sequence[Update]) -> bool:
+        if any(self._unreadable(update) for update in updates):
+            return False  # it gets a sentence of its own
+        return sum(context.tokens(update.text) for update in updates) <= self.settings.context_tokens // 2
+
+    def _unreadable(self, update: Update) -> str | None:
         """The sentence for a message that no model should be paid for."""
-        update = job.update
-        if job.resumed:
-            return None
         if is_blank(update.text):
             return (
                 sentences.UNSUPPORTED.format(content=update.unsupported)
@@ -317,7 +326,7 @@ class Turns:
         """Something went wrong: what was shown stays, and one human sentence says so."""
         cause = exc.cause
         self._calls.pop(job.id, None)
-        if isinstance(cause, Fenced | sqlite3.Error):
+        if isinstance(cause, Fenced | sqlite3.OperationalError):
             await self.delivery.abandon(job.id)
             self.streams.forget(turn.stream.id)
             raise cause
@@ -347,7 +356,7 @@ class Turns:
         except Fenced:  # its reply was committed in that very moment: then it stands, and is delivered
             await self._deliver_committed(job.id)
             outcome = "answered"
-        except sqlite3.Error:
+        except sqlite3.OperationalError:
             raise
         except Exception as exc:
             log.error("turn_broke", turn=job.id, error=type(exc).__name__)

@@ -11,7 +11,7 @@ from bot.errors import ContextTooLong, ModelRefused, ModelUnauthorized, ModelUna
 from bot.events import AssistantSaid, Summarised, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelEvent, ModelRequest
 from bot.models.history import arguments, call_id, tool_name, user_text, well_formed
-from bot.models.wire import RETRIES, Client, Line, failed
+from bot.models.wire import RETRIES, Client, Line, failed, tokens
 from config.schema import ModelConfig
 
 MAX_TOKENS = 8192  # the API demands a number; this is beyond any chat message
@@ -189,7 +189,7 @@ class _Answer:
 
     def _count(self, usage: dict[str, Any] | None) -> None:
         # The last word of each counter holds: those of message_delta are sums.
-        self._usage.update({k: v for k, v in (usage or {}).items() if isinstance(v, int)})
+        self._usage.update({k: tokens(v) for k, v in (usage or {}).items()})
 
     def drain(self) -> str:
         text = "".join(self._text)

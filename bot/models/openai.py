@@ -12,7 +12,7 @@ from bot.errors import ModelRefused, ModelRejected, ModelUnauthorized, ModelUnav
 from bot.events import AssistantSaid, Summarised, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelEvent, ModelRequest
 from bot.models.history import arguments, call_id, tool_name, user_text, well_formed
-from bot.models.wire import RETRIES, Client, Line, failed
+from bot.models.wire import RETRIES, Client, Line, failed, tokens
 from config.schema import ModelConfig
 
 AZURE_API_VERSION = "2024-10-21"  # the last one that is generally available
@@ -199,7 +199,7 @@ class _Answer:
             self._take_call(piece)
 
     def _take_call(self, piece: dict[str, Any]) -> None:
-        index, id_ = piece.get("index"), piece.get("id") or ""
+        index, id_ = piece.get("index"), str(piece.get("id") or "")
         call = self._by_index.get(index)
         # A server may number every parallel call 0 (Gemini's) or none: a new id then begins a new call.
         if call is None or (id_ and id_ != call.id):
@@ -207,7 +207,7 @@ class _Answer:
             self._by_index[index] = call
             self._calls.append(call)
         function = piece.get("function") or {}
-        call.name = call.name or function.get("name") or ""
+        call.name = call.name or str(function.get("name") or "")
         if text := function.get("arguments"):
             call.arguments.append(text if isinstance(text, str) else json.dumps(text))
         # Gemini keeps the signature of its thoughts here and refuses the tool round without it.
@@ -240,9 +240,9 @@ class _Answer:
 def _usage(usage: dict[str, Any]) -> Usage:
     details = usage.get("prompt_tokens_details") or {}
     return Usage(
-        input=usage.get("prompt_tokens") or 0,
-        cached=details.get("cached_tokens") or 0,
-        output=usage.get("completion_tokens") or 0,
+        input=tokens(usage.get("prompt_tokens")),
+        cached=tokens(details.get("cached_tokens")) if isinstance(details, dict) else 0,
+        output=tokens(usage.get("completion_tokens")),
     )
 
 

@@ -283,6 +283,11 @@ class Events:
                 yield {"error": chunk} if name == b"error" and "error" not in chunk else chunk
 
 
+def tokens(value: object) -> int:
+    """A server's count of tokens; 0 for what is none. It must fit the database, whatever a server writes."""
+    return int(value) if isinstance(value, int | float) and 0 <= value < 2**53 else 0
+
+
 def error_of(content: bytes) -> dict[str, Any]:
     """The error object of a response's body; empty if there is none."""
     try:

@@ -621,5 +621,6 @@ async def test_a_database_that_fails_for_a_while_costs_nobody_their_answer(
         assert h.transcript() == [("user", "hello"), ("assistant", "You said: hello")]
 
 
+# RAISE would be an IntegrityError, as of a row that can never be written; an overflow is an OperationalError, as of a disk.
 FULL_DISK = """CREATE TRIGGER full_disk BEFORE INSERT ON events WHEN new.type = 'assistant'
-BEGIN SELECT RAISE(ABORT, 'disk full'); END"""
+BEGIN SELECT abs(-9223372036854775808); END"""
