@@ -283,7 +283,7 @@ def _with_database(path: Path, read: Callable[[Database], Any]) -> Any:
     from memory.database import open_database
 
     async def work() -> Any:
-        async with open_database(path) as database:
+        async with open_database(path, migrate=False) as database:
             return await read(database)
 
     return asyncio.run(work())

@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 FIRST_TYPING = 0.25  # seconds: an answer that is there sooner needs no typing notice
 FIRST_EDIT = 0.25  # seconds from the placeholder to the first text in its place
 MAX_BACKOFF = 60.0
+RETRY = 5.0  # seconds until the database is tried again where it failed
 
 
 class Pace:
@@ -111,77 +112,68 @@ class Preview:
         self._chat = Chat(**part.chat)
         self._text = said
         self._ended = asyncio.Event()
-        self._subscription: Subscription = stream.subscribe()
-        self._tasks = [
-            delivery.tasks.create_task(_safely(self._read()), name=f"preview of turn {part.turn_id}"),
-            delivery.tasks.create_task(_safely(self._type()), name=f"typing for turn {part.turn_id}"),
-        ]
-        self._written = asyncio.Event()
-        if said:
-            self._written.set()
-
-    async def _read(self) -> None:
-        shower: asyncio.Task[None] | None = None
-        async for event in self._subscription:
-            if isinstance(event, Delta):
-                self._text += event.text
-                if shower is None and self._text.strip():
-                    self._written.set()
-                    shower = self._delivery.tasks.create_task(
-                        _safely(self._show()), name=f"edits of turn {self.part.turn_id}"
-                    )
-                    self._tasks.append(shower)
-
-    async def _type(self) -> None:
-        """Typing is shown until there is text to see."""
-        wait = FIRST_TYPING
-        while not await _within(self._ended, wait):
-            if self._written.is_set() and self.part.message_id:
-                return
-            if self._delivery.pace(self._adapter).preview_allowed(self._chat):
-                with suppress(AdapterError):
-                    await self._adapter.typing(self._chat)
-            wait = self._adapter.limits.typing_interval
-
-    async def _show(self) -> None:
-        pace = self._delivery.pace(self._adapter)
-        shown = ""
-        try:
-            if not self.part.message_id:
-                first = self._adapter.limits.stub if self.part.stub else self._head()
-                await self._delivery.post(self._adapter, self.part, first)
-                shown = first
-                if self.part.stub:  # a quick answer is complete by then, and needs one edit instead of two
-                    await _within(self._ended, min(FIRST_EDIT, pace.edit_interval(self._chat)))
-            while not self._ended.is_set():
-                text = self._head()
-                if text != shown and pace.preview_allowed(self._chat):
-                    try:
-                        await self._adapter.edit(self._chat, self.part.message_id, text, final=False)
-                        shown = text
-                    except RateLimited as exc:
-                        pace.pause(self._chat, exc.retry_after)
-                    except Refused:
-                        shown = text  # half a construct, perhaps; the next piece may pass
-                await _within(self._ended, pace.edit_interval(self._chat))
-        except RateLimited as exc:
-            pace.pause(self._chat, exc.retry_after)
-        except AdapterError as exc:
-            # The final text goes its own way, with its own patience; a preview is worth no second try.
-            if isinstance(exc, RateLimited):
-                pace.pause(self._chat, exc.retry_after)
-            log.debug("preview_given_up", turn=self.part.turn_id, problem=str(exc))
+        # Nothing may be dropped: what was shown of a reply that is stopped is what the transcript says of it.
+        self._subscription: Subscription = stream.subscribe(size=None)
+        self._task = delivery.tasks.create_task(_safely(self._run()), name=f"preview of turn {part.turn_id}")
 
     @property
     def text(self) -> str:
         """What has been written so far."""
+        new = [event.text for event in self._subscription.take() if isinstance(event, Delta)]
+        if new:
+            self._text += "".join(new)
         return self._text
 
+    async def _run(self) -> None:
+        pace = self._delivery.pace(self._adapter)
+        try:
+            await self._type_until_text(pace)
+            if not self._ended.is_set():
+                await self._show(pace)
+        except RateLimited as exc:
+            pace.pause(self._chat, exc.retry_after)
+        except AdapterError as exc:
+            # The final text goes its own way, with its own patience; a preview is worth no second try.
+            log.debug("preview_given_up", turn=self.part.turn_id, problem=str(exc))
+
+    async def _type_until_text(self, pace: Pace) -> None:
+        """Show typing until there is something to see, or the turn is over."""
+        wait = FIRST_TYPING
+        while not self.text.strip() and not self._ended.is_set():
+            try:
+                async with asyncio.timeout(wait):
+                    while not self.text.strip() and not self._ended.is_set():
+                        await self._subscription.stirred()
+            except TimeoutError:
+                if pace.preview_allowed(self._chat):
+                    with suppress(AdapterError):
+                        await self._adapter.typing(self._chat)
+                wait = self._adapter.limits.typing_interval
+
+    async def _show(self, pace: Pace) -> None:
+        shown = ""
+        if not self.part.message_id:
+            shown = self._adapter.limits.stub if self.part.stub else self._head()
+            await self._delivery.post(self._adapter, self.part, shown)
+            if self.part.stub:  # a quick answer is complete by then, and needs one edit instead of two
+                await _within(self._ended, min(FIRST_EDIT, pace.edit_interval(self._chat)))
+        while not self._ended.is_set():
+            text = self._head()
+            if text != shown and pace.preview_allowed(self._chat):
+                try:
+                    await self._adapter.edit(self._chat, self.part.message_id, text, final=False)
+                    shown = text
+                except RateLimited as exc:
+                    pace.pause(self._chat, exc.retry_after)
+                except Refused:
+                    shown = text  # half a construct, perhaps; the next piece may pass
+            await _within(self._ended, pace.edit_interval(self._chat))
+
     def _head(self) -> str:
-        limits = self._adapter.limits
-        if limits.length(self._text) <= limits.max_chars:
-            return self._text
-        return split(self._text, limits.max_chars, limits.length)[0]
+        limits, text = self._adapter.limits, self.text
+        if limits.length(text) <= limits.max_chars:
+            return text
+        return split(text, limits.max_chars, limits.length)[0]
 
     async def finish(self) -> Part:
         """End the preview; the part, with its message's id if it has one. No call of it is on its way any more.
@@ -191,9 +183,7 @@ class Preview:
         """
         self._ended.set()
         self._subscription.close()
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
-            self._tasks = [task for task in self._tasks if not task.done()]
+        await asyncio.wait([self._task])
         return self.part
 
 
@@ -216,6 +206,11 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _heard(mark: asyncio.Future[None]) -> None:
+    if not mark.cancelled() and mark.exception() is not None:
+        log.error("database_failed", what="marking a reply as sent", problem=str(mark.exception()))
 
 
 class Delivery:
@@ -313,7 +308,14 @@ class Delivery:
 
     async def _deliver_all(self, key: str, queue: deque[Part]) -> None:
         while queue:
-            await self._deliver(queue[0])
+            try:
+                await self._deliver(queue[0])
+            except (
+                sqlite3.Error
+            ) as exc:  # not even that it can not be delivered could be written: it stays owed
+                log.error("database_failed", turn=queue[0].turn_id, problem=str(exc), retry_in=RETRY)
+                await asyncio.sleep(RETRY)
+                continue
             queue.popleft()
         del self._queues[key]
         self._queue_ended.set()  # whoever waits looks again; the next ones wait for the next end
@@ -381,9 +383,14 @@ class Delivery:
             else:
                 part.message_id = await self._post(adapter, chat, part, text)
         part_id, message_id = part.id, part.message_id
-        await self._database.write(
-            lambda tx: tx.run("outbox_sent", id=part_id, message_id=message_id, at=self._now())
-        )
+
+        def mark(tx: Tx) -> None:
+            tx.run("outbox_sent", id=part_id, message_id=message_id, at=self._now())
+
+        if part.stub:  # killed before the mark, the next start repeats the edit, which nobody sees
+            self._database.later(mark).add_done_callback(_heard)
+        else:
+            await self._database.write(mark)
 
     async def post(self, adapter: Adapter, part: Part, text: str) -> None:
         """Post a message that will be edited, and keep its id at once."""

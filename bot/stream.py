@@ -26,7 +26,7 @@ class Subscription:
     It can not slow a turn down: it keeps at most `size` events and lets go of the oldest when its owner lags (`dropped` counts).
     """
 
-    def __init__(self, stream: Stream, size: int) -> None:
+    def __init__(self, stream: Stream, size: int | None) -> None:
         self._stream = stream
         self._events: deque[BusEvent] = deque(maxlen=size)
         self._wake = asyncio.Event()
@@ -34,7 +34,7 @@ class Subscription:
         self.dropped = 0
 
     def put(self, event: BusEvent) -> None:
-        if len(self._events) == self._events.maxlen:
+        if self._events.maxlen is not None and len(self._events) == self._events.maxlen:
             self.dropped += 1
         self._events.append(event)
         self._wake.set()
@@ -45,14 +45,25 @@ class Subscription:
         self._stream.unsubscribe(self)
         self._wake.set()
 
+    def take(self) -> list[BusEvent]:
+        """What is in the queue now, without waiting."""
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    async def stirred(self) -> None:
+        """Return when there is something to take, or the subscription is closed."""
+        while not self._events and not self._closed:
+            self._wake.clear()
+            await self._wake.wait()
+
     async def __aiter__(self) -> AsyncIterator[BusEvent]:
         while True:
             while self._events:
                 yield self._events.popleft()
             if self._closed:
                 return
-            self._wake.clear()
-            await self._wake.wait()
+            await self.stirred()
 
 
 class Stream:
@@ -83,8 +94,8 @@ class Stream:
         """The sequence number of `events[index]`."""
         return self._log[index][0]
 
-    def subscribe(self, size: int = 4096) -> Subscription:
-        """Watch the bus from now on."""
+    def subscribe(self, size: int | None = 4096) -> Subscription:
+        """Watch the bus from now on. `size` None keeps everything until it is taken."""
         subscription = Subscription(self, size)
         self._subscriptions.append(subscription)
         return subscription

@@ -26,6 +26,8 @@ from memory.sql import migrations, queries
 
 T = TypeVar("T")
 
+LAG = 0.05  # seconds
+
 
 class MemoryFault(Exception):
     """Base of what this package raises on purpose."""
@@ -96,6 +98,21 @@ class Database:
         self._wake.set()
         return await future
 
+    def later(self, unit: Callable[[Tx], T]) -> asyncio.Future[T]:
+        """As `write`, but in no hurry: it joins the next group, at the latest `LAG` seconds from now.
+
+        For what may be done again without harm if a kill comes first: each group costs a change of threads and an fsync.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((unit, future))
+        loop.call_later(LAG, self._wake.set)
+        return future
+
+    def hurry(self) -> None:
+        """Let what waits for a group go now."""
+        self._wake.set()
+
     async def read(self, unit: Callable[[Tx], T]) -> T:
         """Run `unit` outside a transaction, after the writes before it; it must not write."""
         return await self._connection.call(lambda connection: unit(Tx(connection)))
@@ -105,6 +122,8 @@ class Database:
             await self._wake.wait()
             self._wake.clear()
             units, self._waiting = self._waiting, []
+            if not units:
+                continue
             try:
                 results = await self._connection.call(lambda connection: _commit(connection, units))  # noqa: B023 - awaited at once
             except Exception as exc:  # noqa: BLE001 - BEGIN or COMMIT failed (disk full, locked): no unit took effect, each hears
@@ -147,13 +166,14 @@ def _commit(connection: sqlite3.Connection, units: list[_Unit]) -> list[Any]:
 
 
 @contextlib.asynccontextmanager
-async def open_database(path: Path) -> AsyncIterator[Database]:
+async def open_database(path: Path, *, migrate: bool = True) -> AsyncIterator[Database]:
     """Open (and create, and migrate) the database at `path`; what was written is on disk when the block is left.
 
     Before a migration of an existing file a backup is made beside it: `boswell.db.v1.bak`. Several processes of one machine may
-    have it open. Raises `DatabaseTooNew`, `DatabaseUnusable`.
+    have it open. With `migrate` False, for who only looks, an older file is refused: an older process may be running on it.
+    Raises `DatabaseTooNew`, `DatabaseUnusable`.
     """
-    connection = await _connect(path)
+    connection = await _connect(path, migrate)
     database = Database(connection, path)
     writer = asyncio.create_task(database._commit_groups(), name="database writer")  # noqa: SLF001 - its own module
     try:
@@ -168,8 +188,8 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
             await connection.close()
 
 
-async def _connect(path: Path) -> _Connection:
-    connection = _Connection(lambda: _open(path), 64)
+async def _connect(path: Path, migrate: bool) -> _Connection:
+    connection = _Connection(lambda: _open(path, migrate), 64)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
@@ -196,7 +216,7 @@ def _advice(exc: Exception) -> str:
             return "check the folder's permissions and the free space"
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, migrate: bool) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, timeout=10, cached_statements=256)
     try:
@@ -206,11 +226,22 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")  # erased words must not stay in free pages
+        if not migrate:
+            _refuse_older(connection, path)
         _migrate(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
+    have, know = int(connection.execute("PRAGMA user_version").fetchone()[0]), len(migrations())
+    if have < know:
+        raise DatabaseUnusable(
+            f"the database {str(path)!r} has version {have}, and this Boswell works with {know}; "
+            "it is brought up to date when `boswell run` or `boswell chat` starts"
+        )
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

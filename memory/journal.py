@@ -12,7 +12,6 @@ import contextlib
 import json
 import sqlite3
 from dataclasses import asdict
-from typing import Any
 
 import structlog
 
@@ -43,28 +42,32 @@ class Journal:
         self._database = database
         self._prefixes = prefixes
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._passed = asyncio.Event()
+        self._noted = 1  # what an earlier process left counts as the first
+        self._written = 0
         self._failed = False
 
     def notify(self) -> None:
         """A record was committed."""
-        self._idle.clear()
+        self._noted += 1
         self._wake.set()
 
     async def flush(self) -> None:
         """Return when every record committed before the call stands in its file, or could not be written for now."""
-        if not self._failed:
-            await self._idle.wait()
+        noted = self._noted  # others go on committing: waiting until nothing is left could take for ever
+        while self._written < noted:
+            self._database.hurry()
+            await self._passed.wait()
 
     async def run(self) -> None:
         """Write what is owed, first of all what an earlier process left. Runs until cancelled; what is owed then stays owed."""
-        self._idle.clear()
         self._wake.set()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RETRY if self._failed else None):
                     await self._wake.wait()
             self._wake.clear()
+            noted = self._noted
             try:
                 self._failed = not await self._write_owed()
             except sqlite3.Error as exc:
@@ -72,38 +75,35 @@ class Journal:
                     "transcripts_not_written", error=type(exc).__name__, problem=str(exc), retry_in=RETRY
                 )
                 self._failed = True
-            if not self._wake.is_set():
-                self._idle.set()
+            self._written = noted
+            self._passed.set()  # whoever waits looks again; the next ones wait for the next pass
+            self._passed = asyncio.Event()
 
     async def _write_owed(self) -> bool:
-        """Whether all that is owed could be written. One person's unwritable folder is in nobody else's way."""
-        rows = await self._database.read(
-            lambda tx: [r for p in self._prefixes for r in tx.all("pending_all", prefix=p)]
-        )
-        people: dict[str, list[Any]] = {}
-        for row in rows:
-            people.setdefault(row["user_id"], []).append(row)
+        """Whether all that is owed could be written."""
+        # In the database's thread and transaction: only a kill can part the file and its mark. In no hurry: it shares a
+        # commit with whatever comes next, and after a kill it is done again.
+        return await self._database.later(self._write)
 
-        async def write(user_id: str, owed: list[Any]) -> bool:
+    def _write(self, tx: Tx) -> bool:
+        """Write what is owed; one person's unwritable folder is in nobody else's way."""
+        failed: set[str] = set()
+        for row in [row for prefix in self._prefixes for row in tx.all("pending_all", prefix=prefix)]:
+            user_id = row["user_id"]
+            if user_id in failed:  # their later turns wait for the earlier one
+                continue
             try:
-                # In the database's thread and transaction: only a kill can part the file and its mark.
-                await self._database.write(lambda tx: self._write(tx, owed))
-            except (OSError, ValueError, sqlite3.Error) as exc:
+                self._write_turn(tx, row["turn_id"], row["stream_id"], _turn(row["record"]))
+            except (OSError, ValueError) as exc:
+                failed.add(user_id)
                 log.error(
                     "transcript_not_written",
                     user=user_id,
                     error=type(exc).__name__,
-                    problem=str(exc),
+                    problem=getattr(exc, "strerror", None) or str(exc),
                     retry_in=RETRY,
                 )
-                return False
-            return True
-
-        return all(await asyncio.gather(*(write(user_id, owed) for user_id, owed in people.items())))
-
-    def _write(self, tx: Tx, owed: list[Any]) -> None:
-        for row in owed:
-            self._write_turn(tx, row["turn_id"], row["stream_id"], _turn(row["record"]))
+        return not failed
 
     def _write_turn(self, tx: Tx, turn_id: int, stream_id: int, turn: TurnRecord) -> None:
         date = self.transcripts.date_of(turn).isoformat()

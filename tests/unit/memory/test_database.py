@@ -127,6 +127,17 @@ async def test_an_older_database_is_backed_up_before_it_is_migrated(
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
 
 
+async def test_who_only_looks_does_not_migrate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_database(tmp_path / "b.db"):
+        pass
+    more = [*migrations(), (len(migrations()) + 1, "CREATE TABLE later (x);")]
+    monkeypatch.setattr("memory.database.migrations", lambda: more)
+    with pytest.raises(DatabaseUnusable, match="version 1, and this Boswell works with 2"):
+        async with open_database(tmp_path / "b.db", migrate=False):
+            pass
+    assert not list(tmp_path.glob("*.bak"))
+
+
 async def test_a_migration_that_fails_leaves_everything_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
