@@ -43,6 +43,8 @@ MAX_TOOL_RESULT = (
     40_000  # characters; a tool that says more is cut, so that one result can not fill the context
 )
 
+MAX_REPLY = 200_000  # characters of one message of a model; past it, it has lost itself, and would fill the chat for hours
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
@@ -249,6 +251,7 @@ class _Ask:
     async def _call(self, model: Model, request: ModelRequest) -> AssistantSaid:
         gap = bool(_join(self.texts))
         finished: Finished | None = None
+        length = 0
         try:
             async with aclosing(cast(Any, self.call_model(model, request))) as events:
                 async for event in events:
@@ -257,10 +260,13 @@ class _Ask:
                             self.stream.publish(Delta("\n\n"))
                         self.current.append(event.text)
                         self.stream.publish(Delta(event.text))
+                        length += len(event.text)
+                        if length > MAX_REPLY:
+                            break
                     else:
                         finished = event
                         break
-            if finished is None:
+            if finished is None and length <= MAX_REPLY:
                 raise ModelUnavailable(model.name, "the stream ended without a finish")
         finally:
             if finished is None and self.current:  # cut off in mid-stream: it is paid for all the same
@@ -268,6 +274,9 @@ class _Ask:
                 self.calls.append(
                     ModelCall(model.name, Usage(read, 0, context.tokens("".join(self.current))))
                 )
+        if finished is None:
+            self.paused = False
+            return AssistantSaid(f"{''.join(self.current)[:MAX_REPLY]}\n\n{sentences.CUT}", model=model.name)
         call = ModelCall(model.name, finished.usage)
         self.calls.append(call)
         self.made.append(call)

@@ -270,7 +270,7 @@ class Turns:
             rows = tx.all(
                 "room_window", chat_key=update.chat.key, stream_id=stream_id, count=window + len(own)
             )
-            lines = [f"[{r['speaker']}] {r['text']}" for r in reversed(rows) if r["message_id"] not in own]
+            lines = [_line(r["speaker"], r["text"]) for r in reversed(rows) if r["message_id"] not in own]
             room = "\n".join(lines[-window:])
             tx.run("room_see", chat_key=update.chat.key, stream_id=stream_id)
         return [UserSaid(text, speaker, room)]
@@ -477,6 +477,12 @@ class Turns:
             if len(self.zones) > 10_000:
                 self.zones.popitem(last=False)
         return zone
+
+
+def _line(speaker: str, text: str) -> str:
+    """What somebody said in a room. Neither a name nor a text can look as if somebody else had said it."""
+    name = " ".join(speaker.translate({ord("["): "(", ord("]"): ")"}).split())
+    return f"[{name}] " + "\n    ".join(text.splitlines())
 
 
 def _variables(tx: Tx, update: Update, zone: str, turn_id: str) -> Variables:

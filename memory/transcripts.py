@@ -196,7 +196,8 @@ def _headings(record: TurnRecord) -> Iterator[str]:
         at += 1
 
 
-_HEADING_LINE = re.compile(rb"^(?:\xef\xbb\xbf)?(?:---[ \t]*\r?\n[ \t\r\n]*)?## (.*)$", re.MULTILINE)
+# Some editors put a byte order mark at the start of the file. Anywhere else it is a part of what somebody said.
+_HEADING_LINE = re.compile(rb"(?:\A\xef\xbb\xbf|^)(?:---[ \t]*\r?\n[ \t\r\n]*)?## (.*)$", re.MULTILINE)
 _MESSAGE_START = re.compile(rb"^\*\*(user|assistant):\*\* ?", re.MULTILINE | re.IGNORECASE)
 _LINE_ENDS = re.compile(r"(?:\r?\n){1,2}\Z")
 
