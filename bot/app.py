@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,7 +49,14 @@ class _Stop(Exception):
 class Health:
     """An adapter's state, kept where `boswell status` finds it."""
 
-    def __init__(self, name: str, database: Database, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        tasks: asyncio.TaskGroup,
+        on_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_up = on_up
         self._name = name
         self._database = database
         self._tasks = tasks
@@ -64,6 +72,8 @@ class Health:
         if (state, detail) == self._last:
             return
         self._last = (state, detail)
+        if state == "up":
+            self._on_up()
         (log.warning if state == "down" else log.info)(f"adapter_{state}", adapter=self._name, detail=detail)
         self._tasks.create_task(_keep_status(self._database, self._name, state, detail))
 
@@ -222,12 +232,10 @@ async def _serve(
         from bot.server import serve
 
         await serve(config.server, [route for a in connected.values() for route in a.routes], tasks)
-    receiving = [
-        tasks.create_task(
-            _supervise(adapter, engine, Health(name, database, tasks), stop), name=f"adapter {name}"
-        )
-        for name, adapter in connected.items()
-    ]
+    receiving = []
+    for name, adapter in connected.items():
+        health = Health(name, database, tasks, partial(delivery.mended, name))
+        receiving.append(tasks.create_task(_supervise(adapter, engine, health, stop), name=f"adapter {name}"))
     log.info("started", seconds=round(time.monotonic() - started, 2))
     stopping = tasks.create_task(stop.wait(), name="stop")
     ended = tasks.create_task(_all(receiving), name="adapters")

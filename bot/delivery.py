@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_TYPING = 0.25  # seconds: an answer that is there sooner needs no typing notice
 FIRST_EDIT = 0.25  # seconds from the placeholder to the first text in its place
+FIRST_BACKOFF = 0.5
 MAX_BACKOFF = 60.0
 RETRY = 5.0  # seconds until the database is tried again where it failed
 
@@ -236,6 +237,12 @@ class Delivery:
         self._queues: dict[str, deque[Part]] = {}
         self._previews: dict[int, Preview] = {}
         self._queue_ended = asyncio.Event()
+        self._mended = {name: asyncio.Event() for name in adapters}
+
+    def mended(self, platform: str) -> None:
+        """The platform can be reached again: what waits for it is tried at once."""
+        self._mended[platform].set()
+        self._mended[platform] = asyncio.Event()
 
     def pace(self, adapter: Adapter) -> Pace:
         return self._paces[adapter.name]
@@ -328,7 +335,7 @@ class Delivery:
             part.message_id = part.message_id or shown.message_id
             part.ambiguous = part.ambiguous or shown.ambiguous
         adapter = self._adapters[part.chat["platform"]]
-        backoff = 0.5
+        backoff = FIRST_BACKOFF
         while True:
             chat = Chat(**part.chat)
             try:
@@ -352,7 +359,8 @@ class Delivery:
                 # Not connected (yet), a fault on their side, or our disk is full: the reply waits, it is never dropped for
                 # that. If it was posted and could not be marked, its id is known here, and the next try is an edit.
                 log.debug("delivery_waits", chat=chat.key, problem=str(exc), seconds=backoff)
-                await asyncio.sleep(backoff)
+                if await _within(self._mended[adapter.name], backoff):
+                    backoff = FIRST_BACKOFF
                 backoff = min(MAX_BACKOFF, backoff * 2)
             except AdapterError as exc:
                 await self._give_up(part, exc)

@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 PLAUSIBLE = 2 * 86400.0  # seconds
 RETRY, RETRY_MOST = 5.0, 60.0  # seconds until a turn that the database failed is tried again
+MOST_ATTEMPTS = 12  # of one turn, over restarts
 REFUSAL_INTERVAL = 3600.0  # seconds between two refusals of one stranger
 
 
@@ -174,6 +175,12 @@ class Turns:
             await self._say(job, problem, "unreadable", stub=True)
             return "unreadable", {}
         turn = await self._begin(job)
+        if (
+            turn.claim.attempt > MOST_ATTEMPTS
+        ):  # it may be what ends the process each time, and each try is paid for
+            log.error("turn_given_up", turn=job.id, attempts=turn.claim.attempt - 1)
+            text = sentences.GIVEN_UP.format(reference=f"t{job.id}")
+            return await self._cut_short(turn, text, "failed:attempts"), {}
         said = "\n\n".join(e.text for e in turn.logged if isinstance(e, AssistantSaid) and e.text.strip())
         self.delivery.preview(turn.part, turn.stream, said)
         self._calls[job.id] = turn.calls

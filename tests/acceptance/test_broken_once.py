@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from adapters.base import Chat, Person
+from adapters.base import Chat, Person, Unavailable
 from bot import agent, engine, sentences
 from bot.events import ToolCall, UserSaid
 from bot.models.base import ModelRequest
+from bot.turns import MOST_ATTEMPTS
 from memory.database import Database
 from memory.transcripts import Known, Message, Transcripts, TurnRecord
 from tests.fakes.house import house
+from tests.fakes.memory_adapter import MemoryAdapter
 from tests.fakes.model_server import Call, Reply, Request, Step
 from tests.fakes.running import asked, running
 from tests.fakes.scripted_model import ScriptedModel
@@ -176,3 +178,36 @@ def test_a_byte_order_mark_in_a_message_does_not_forge_a_heading(tmp_path: Path)
     transcripts.write(record, Known())
     [section] = transcripts.day("telegram-1", transcripts.date_of(record))
     assert (section.messages, section.place) == (said, None)
+
+
+async def test_a_turn_that_is_cut_off_again_and_again_is_given_up_with_a_sentence(tmp_path: Path) -> None:
+    model = ScriptedModel(lambda _: "never asked")
+    adapter, asked_for = MemoryAdapter(), asyncio.Event()
+
+    async def hold(_: ModelRequest) -> str:
+        asked_for.set()
+        await asyncio.Event().wait()
+        return ""
+
+    async with house(tmp_path, ScriptedModel(hold), adapter=adapter) as h:
+        await h.say("kills it")
+        await asyncio.wait_for(asked_for.wait(), 10)
+        for _ in range(MOST_ATTEMPTS):  # as many processes died of it
+            await h.database.write(lambda tx: tx.one("turn_begin", id=1, stream_id=1, at=0.0))
+    async with house(tmp_path, model, adapter=adapter) as h:
+        await h.settled()
+        assert h.texts() == [sentences.GIVEN_UP.format(reference="t1")]
+        assert not model.requests
+
+
+async def test_a_reply_that_waits_for_the_platform_goes_out_as_soon_as_it_is_back(tmp_path: Path) -> None:
+    adapter = MemoryAdapter()
+    async with house(tmp_path, ScriptedModel(lambda _: "here"), adapter=adapter) as h:
+        adapter.trouble += [("post", Unavailable("502"))] * 7  # with the pauses in between: a minute
+        await h.say("hi")
+        for left in range(5, -1, -1):
+            await asyncio.wait_for(adapter.wait_for(lambda n=left: len(adapter.trouble) <= n), 10)
+            await asyncio.sleep(0.01)
+            h.parts.delivery.mended("memory")
+        await asyncio.wait_for(h.settled(), 5)
+        assert h.texts() == ["here"]
