@@ -181,7 +181,9 @@ class Console(Adapter):
                             await self._hand_in(entry, sink)
             finally:
                 settling.cancel()
-        if self._screen.waits:
+        if not self._screen.waits and self._busy:  # nobody will read the rest: it is stopped, and says so
+            await self._hand_in("/stop", sink)
+        if self._screen.waits or self._busy:
             await self._settle_at_last()
         await self._settle()
 

@@ -91,11 +91,11 @@ def _config_option(command: F) -> F:
     )(command)
 
 
-def _load(path: Path | None) -> Loaded:
+def _load(path: Path | None, *, secrets: bool = True) -> Loaded:
     from config import ConfigError, load
 
     try:
-        return load(path, os.environ)
+        return load(path, os.environ, secrets=secrets)
     except ConfigError as exc:
         click.echo(str(exc), err=True)
         sys.exit(WRONG)
@@ -261,7 +261,7 @@ def status(path: Path | None, as_json: bool, quiet: bool) -> None:
     from bot import status as reports
     from bot.app import database_path, locks_path
 
-    config = _load(path).config
+    config = _load(path, secrets=False).config
     database = database_path(config)
     if not database.exists():
         if quiet:
@@ -296,20 +296,29 @@ def _with_database(path: Path, read: Callable[[Database], Any]) -> Any:
 def history(path: Path | None, user: str, date: str | None) -> None:
     """Print a person's transcript: of DATE (2026-01-31), or all days."""
     from datetime import date as date_
+    from datetime import datetime, timedelta
+    from zoneinfo import ZoneInfo
 
     from memory.transcripts import Transcripts
 
-    root = _load(path).config.memory_path
+    config = _load(path, secrets=False).config
+    root = config.memory_path
     transcripts = Transcripts(root)
+    today = datetime.now(ZoneInfo(config.memory.timezone)).date()
+    words = {"today": today, "yesterday": today - timedelta(days=1)}
     try:
-        days = [date_.fromisoformat(date)] if date else []
+        days = [words.get(date) or date_.fromisoformat(date)] if date else []
     except ValueError:
-        _fail(f"{date!r} is no date; write it like 2026-01-31", WRONG)
+        _fail(f"{date!r} is no date; write it like 2026-01-31, or today, or yesterday", WRONG)
     try:
         days = days or transcripts.dates(user)
         texts = {day: text for day in days if (text := transcripts.raw(user, day))}
     except ValueError as exc:
         _fail(str(exc), WRONG)
+    if not texts and date and (others := transcripts.dates(user)):
+        _fail(
+            f"there is no transcript of {user!r} on {date}; there are of: {', '.join(map(str, others[-7:]))}"
+        )
     if not texts:
         known = ", ".join(sorted(folder.name for folder in root.iterdir())) if root.is_dir() else ""
         where = f" on {date}" if date else ""

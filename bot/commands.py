@@ -64,7 +64,11 @@ async def _help(_: CommandContext) -> Answer:
 
 
 def _dropped(ctx: CommandContext) -> str:
-    return f" {sentences.DROPPED.format(count=ctx.job.dropped)}" if ctx.job.dropped else ""
+    if not ctx.job.dropped:
+        return ""
+    return " " + (
+        sentences.DROPPED_ONE if ctx.job.dropped == 1 else sentences.DROPPED.format(count=ctx.job.dropped)
+    )
 
 
 async def _clear(ctx: CommandContext) -> Answer:
@@ -132,6 +136,8 @@ async def _timezone(ctx: CommandContext) -> Answer:
 
 async def _usage(ctx: CommandContext) -> Answer:
     turns, user_id = ctx.turns, ctx.user_id
+    if ctx.job.update.chat.kind != "private":
+        return Answer(sentences.PRIVATE_ONLY)
     zone = ZoneInfo(await turns.zone(user_id))
     midnight = datetime.fromtimestamp(turns.now(), zone).replace(hour=0, minute=0, second=0, microsecond=0)
     spans = {

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from config.document import Document, Value
 from config.keys import listed
 from config.problems import Key, nearest, printable, shown
+from config.references import NOT_LOOKED_AT
 from config.schema import AdaptersConfig, TelegramConfig
 
 _TELEGRAM_TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]{35,}", re.ASCII)
@@ -111,7 +112,8 @@ def _telegram(document: Document, telegram: dict[str, Value]) -> None:
     default = TelegramConfig.model_fields["base_url"].default
     at_telegram = base_url is None or (isinstance(base_url, str) and base_url.rstrip("/") == default)
     # Another server may issue tokens of its own, so only Telegram's are held to Telegram's shape.
-    if isinstance(token, str) and at_telegram and not _TELEGRAM_TOKEN.fullmatch(token):
+    shaped = not isinstance(token, str) or token == NOT_LOOKED_AT or _TELEGRAM_TOKEN.fullmatch(token)
+    if at_telegram and not shaped:
         what = "this is no bot token: one is digits, a colon and at least 35 letters, digits, _ or -"
         document.report(("adapters", "telegram", "token"), what, "copy it whole from @BotFather")
     _address(document, ("adapters", "telegram", "base_url"), base_url)

@@ -36,15 +36,16 @@ class Loaded:
     note: str
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+def load(path: Path | None, environ: Mapping[str, str], *, secrets: bool = True) -> Loaded:
     """The configuration at `path`, else of `boswell.yaml` in the working directory, else one without a file.
 
     Where no adapters are named there is the console alone; where no models are, the one that the environment
-    offers. A prompt_file's text stands in `agent.prompt`. Raises ConfigError with all mistakes, nothing else.
+    offers. A prompt_file's text stands in `agent.prompt`. `secrets` False is for who only looks at what is stored: none is
+    then needed or read. Raises ConfigError with all mistakes, nothing else.
     """
     document, found = _read(path)
     folder = found.parent if found else Path()
-    resolve(document, environ, folder)
+    resolve(document, environ, folder, secrets=secrets)
     notes = [] if found else [f"There is no {DEFAULT_PATH} here."]
     if document.values.setdefault("adapters", {}) == {}:
         document.values["adapters"] = {"console": {}}

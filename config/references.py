@@ -48,17 +48,23 @@ def read_text(path: Path) -> str:
         raise Unreadable("the file can not be read", "check the path") from None
 
 
-def resolve(document: Document, environ: Mapping[str, str], folder: Path) -> None:
+NOT_LOOKED_AT = "not-looked-at"
+"""Stands for every secret where none is needed."""
+
+
+def resolve(document: Document, environ: Mapping[str, str], folder: Path, *, secrets: bool = True) -> None:
     """Put in place of every reference in `document.values` what it stands for. Paths are relative to `folder`.
 
     What can not be replaced is reported and becomes BROKEN; so does the key that a misspelt one was meant to be.
-    A null, or a reference that gives nothing, leaves the key out; a section that is null becomes an empty one.
+    A null, or a reference that gives nothing, leaves the key out; a section that is null becomes an empty one. Without
+    `secrets` they are neither looked up nor missed: each is NOT_LOOKED_AT.
     """
-    document.values = _Resolver(document, environ, folder).section(document.values, Config, ())
+    document.values = _Resolver(document, environ, folder, secrets).section(document.values, Config, ())
 
 
 class _Resolver:
-    def __init__(self, document: Document, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, document: Document, environ: Mapping[str, str], folder: Path, secrets: bool) -> None:
+        self._secrets = secrets
         self._document = document
         self._environ = environ
         self._folder = folder
@@ -89,6 +95,8 @@ class _Resolver:
         return value
 
     def _text(self, written: str, key: Key, *, secret: bool) -> Value:
+        if secret and not self._secrets:
+            return NOT_LOOKED_AT
         text = self._expanded(written, key, secret=secret)
         if text is None:
             return BROKEN

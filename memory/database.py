@@ -218,6 +218,9 @@ def _advice(exc: Exception) -> str:
 
 def _open(path: Path, migrate: bool) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for file in path.parent.glob(f"{path.name}*"):  # a restored copy is often readable by all
+        if file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
+            file.chmod(0o600)
     connection = sqlite3.connect(path, isolation_level=None, timeout=10, cached_statements=256)
     try:
         connection.row_factory = sqlite3.Row

@@ -15,7 +15,8 @@ class LeaseTaken(Exception):
 
     def __init__(self, name: str, holder: int) -> None:
         super().__init__(
-            f"{name!r} is held by another Boswell process{f' (pid {holder})' if holder else ''}; stop it first"
+            f"another Boswell process{f' (pid {holder})' if holder else ''} runs the {name.replace('-', ' ')} "
+            "on this data_dir; stop it first"
         )
         self.holder = holder
 

@@ -413,10 +413,25 @@ def test_history_prints_a_day_or_all_days_as_they_are(tmp_path: Path) -> None:
     assert run(tmp_path, "history", "console-ada", "2026-01-31").stdout == second
     everything = run(tmp_path, "history", "console-ada").stdout
     assert everything == f"# 2026-01-30\n\n{first}\n# 2026-01-31\n\n{second}"
-    for arguments in (["console-bob"], ["console-ada", "2026-02-01"]):
+    for arguments, hint in (
+        (["console-bob"], "there are transcripts of: console-ada"),
+        (["console-ada", "2026-02-01"], "there are of: 2026-01-30, 2026-01-31"),
+        (["console-ada", "yesterday"], "there are of: 2026-01-30, 2026-01-31"),
+    ):
         nothing = run(tmp_path, "history", *arguments)
         assert nothing.returncode == 1
-        assert "there are transcripts of: console-ada" in nothing.stderr
+        assert hint in nothing.stderr
+
+
+def test_who_only_looks_needs_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "boswell.yaml").write_text(
+        "models: {main: {provider: openai, model: m, api_key: '${UNSET_KEY}'}}\n"
+        "adapters:\n  console: {}\n  telegram: {token: '${UNSET_TOKEN}', mode: webhook, "
+        "webhook_url: 'https://bot.example', webhook_secret: 'file:/nowhere'}\n"
+    )
+    assert "UNSET_TOKEN" in run(tmp_path, "check").stderr
+    assert "there is no database" in run(tmp_path, "status").stderr
+    assert "there is no transcript" in run(tmp_path, "history", "telegram-1").stderr
 
 
 def test_what_a_stranger_wrote_does_not_act_on_the_operators_terminal(tmp_path: Path) -> None:
@@ -526,3 +541,16 @@ async def test_the_log_of_a_conversation_has_no_words_and_no_secrets(tmp_path: P
     assert TOKEN.partition(":")[2].lower() not in log
     assert key not in log
     assert '"outcome": "answered"' in log
+
+
+@pytest.mark.parametrize("leave", ["\x04", "/exit\r"])
+def test_leaving_in_mid_answer_stops_it_at_once_and_says_so(tmp_path: Path, leave: str) -> None:
+    with Program([*BOSWELL, "chat"], tmp_path, environ()) as program:
+        program.sees("^>")
+        program.type("count to 400\r")
+        program.sees("12 13 14")
+        program.type(leave)
+        assert program.ends(4) == 0
+        assert "(stopped)" in program.screen.text
+    (transcript,) = (tmp_path / "data" / "memory").rglob("*.md")
+    assert transcript.read_text().rstrip().endswith("(stopped)")

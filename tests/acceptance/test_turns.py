@@ -82,7 +82,7 @@ async def test_a_control_command_ends_the_running_turn_and_leaves_whole_turns(
         first, answer = h.texts()
         assert first == f"One two\n\n{sentences.STOPPED_MARK}"
         assert answer.startswith(sentences.STOPPED if command == "/stop" else sentences.CLEARED)
-        assert sentences.DROPPED.format(count=1) in answer
+        assert sentences.DROPPED_ONE in answer
         assert h.transcript() == [("user", "count"), ("assistant", first)]
         await h.say("next")
         await h.settled()
