@@ -139,7 +139,7 @@ def targets(results: Mapping[str, Any]) -> list[dict[str, str]]:
         ours, bare = programs["boswell"]["median"], programs["bare"]["median"]
         for key, what, limit, aim in (
             ("cpu_per_turn_ms", "CPU per turn, to the bare handler", 0.5, ", aiming at 0.25"),
-            # The same promise where it is hardest to keep: turns that come one by one share no commit and no getUpdates.
+            # Not asked for, and hardest to keep: turns that come one by one share little with each other.
             ("paced_cpu_per_turn_ms", "CPU per turn at the moderate rate, to the bare handler", 0.5, ""),
             ("idle_rss_mb", "idle memory, to the bare handler", 1.0, ""),
             ("ready_s", "time to ready, to the bare handler", 1.0, ""),
