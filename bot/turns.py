@@ -138,6 +138,7 @@ class Turns:
             except sqlite3.Error as exc:
                 # The disk is full, or the file is locked: the row is owed, and waits for better times.
                 log.error("database_failed", turn=job.id, problem=str(exc), retry_in=wait)
+                await self.delivery.abandon(job.id)
                 job.resumed = True
                 await asyncio.sleep(wait)
                 wait = min(RETRY_MOST, wait * 2)

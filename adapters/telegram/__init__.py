@@ -108,8 +108,7 @@ class Telegram:
         return Client(token, self._settings.base_url, seconds=self._timing.call)
 
     async def _poll(self, client: Client, me: Me, sink: Sink, health: Health, detail: str) -> None:
-        # A webhook left from another life keeps getUpdates from working. What waits at Telegram is kept.
-        await self._insist(lambda: client.once(DeleteWebhook(drop_pending_updates=False)), health)
+        await self._drop_webhook(client)
         rows = await self._next(client, None, 0, health, detail)
         async with _alongside(self._show_menu(client)):
             while True:
@@ -119,6 +118,16 @@ class Telegram:
                 numbers = [number for row in rows if (number := row_id(row)) is not None]
                 offset = max(numbers) + 1 if numbers else None
                 rows = await self._next(client, offset, self._timing.poll, health, detail)
+
+    async def _drop_webhook(self, client: Client) -> None:
+        """A webhook left from another life keeps getUpdates from working. What waits at Telegram is kept.
+
+        If it can not be removed now, getUpdates tells whether there is one at all, and it is tried again.
+        """
+        try:
+            await client.once(DeleteWebhook(drop_pending_updates=False))
+        except AdapterError as exc:
+            _log.warning("a webhook, if there is one, could not be removed: %s", exc)
 
     async def _next(
         self, client: Client, offset: int | None, hold: int, health: Health, detail: str
@@ -137,7 +146,7 @@ class Telegram:
             except Conflict as exc:
                 if "webhook" in str(exc):
                     health.down("a webhook was set for this bot while it polls; it is removed again")
-                    await self._insist(lambda: client.once(DeleteWebhook(drop_pending_updates=False)), health)
+                    await self._drop_webhook(client)
                 else:
                     health.down(
                         "another program receives this bot's updates with the same token: stop it, or give it another bot"
