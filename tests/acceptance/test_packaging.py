@@ -186,7 +186,8 @@ def _make(folder: Path, *arguments: str, **environment: str) -> subprocess.Compl
         pytest.skip("make is not installed")
     for name in ("Makefile", "pyproject.toml", "requirements.txt", "requirements-dev.txt"):
         shutil.copy(ROOT / name, folder)
-    return _run(make, *arguments, cwd=folder, MAKEFLAGS="", **environment)
+    # Under `make test` this is a make within a make, which would say so.
+    return _run(make, "--no-print-directory", *arguments, cwd=folder, MAKEFLAGS="", **environment)
 
 
 def test_make_run_installs_nothing_the_second_time(tmp_path: Path) -> None:
