@@ -182,9 +182,8 @@ def assemble(
         engine.migrated(chat, new_id)
         try:
             await database.write(lambda tx: turns.migrated(tx, chat, new_id))
-        except (
-            sqlite3.Error
-        ) as exc:  # Telegram tells of it in updates as well, and those wait for the database
+        except sqlite3.Error as exc:
+            # Telegram tells of it in updates as well, and those wait for the database
             log.error("database_failed", what="a group's new id", problem=str(exc))
 
     def migrated(chat: Chat, new_id: str) -> None:

@@ -89,9 +89,8 @@ class Pace:
     def _limiter(self, chat: Chat) -> AsyncLimiter:
         limiter = self._chats.get(chat.key)
         if limiter is None:
-            if (
-                len(self._chats) > 10_000
-            ):  # a chat that comes back begins with a full allowance, as after a quiet minute
+            # A chat that comes back begins with a full allowance, as after a quiet minute
+            if len(self._chats) > 10_000:
                 self._chats.clear()
             burst = float(self._limits.posts_burst)
             period = (
@@ -317,9 +316,8 @@ class Delivery:
         while queue:
             try:
                 await self._deliver(queue[0])
-            except (
-                sqlite3.Error
-            ) as exc:  # not even that it can not be delivered could be written: it stays owed
+            except sqlite3.Error as exc:
+                # Not even that it can not be delivered could be written: it stays owed
                 log.error("database_failed", turn=queue[0].turn_id, problem=str(exc), retry_in=RETRY)
                 await asyncio.sleep(RETRY)
                 continue

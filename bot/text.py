@@ -237,9 +237,8 @@ class _Splitter:
             if fits(self._block_ends[i]):
                 return self._block_ends[i], self._block_starts[i]
         fence = self._inside(at + 1)
-        first = (
-            fence.body + 1 if fence and fence.start == at else at
-        )  # a cut right after the opener shows no code
+        # A cut right after the opener shows no code
+        first = fence.body + 1 if fence and fence.start == at else at
         line = text.rfind("\n", first, far + 1)
         if not fits(line):
             line = text.rfind("\n", first, near + 1)

@@ -176,9 +176,8 @@ class Turns:
             await self._say(job, problem, "unreadable", stub=True)
             return "unreadable", {}
         turn = await self._begin(job)
-        if (
-            turn.claim.attempt > MOST_ATTEMPTS
-        ):  # it may be what ends the process each time, and each try is paid for
+        # It may be what ends the process each time, and each try is paid for
+        if turn.claim.attempt > MOST_ATTEMPTS:
             log.error("turn_given_up", turn=job.id, attempts=turn.claim.attempt - 1)
             text = sentences.GIVEN_UP.format(reference=f"t{job.id}")
             return await self._cut_short(turn, text, "failed:attempts"), {}
@@ -390,9 +389,8 @@ class Turns:
         try:
             await self.database.write(unit)
         finally:
-            self.streams.forget(
-                turn.stream.id
-            )  # what was cancelled may have reached the disk and not this copy
+            # What was cancelled may have reached the disk and not this copy
+            self.streams.forget(turn.stream.id)
         self._completed(turn)
         return outcome
 

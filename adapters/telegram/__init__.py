@@ -185,9 +185,8 @@ class Telegram:
             await self._insist(lambda: client.once(call), health)
             health.up(f"{detail}, at {url}")
             async with _alongside(self._show_menu(client)):
-                await (
-                    asyncio.get_running_loop().create_future()
-                )  # until cancelled; deliveries come by the route
+                # Until cancelled; deliveries come by the route
+                await asyncio.get_running_loop().create_future()
         finally:
             self._sink = None
 

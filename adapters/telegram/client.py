@@ -107,9 +107,8 @@ class Client:
                 content, status = await response.read(), response.status
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             broken = exc
-        if (
-            broken is not None
-        ):  # raised out here, or `broken` with its URL would be the context of what is raised
+        # Raised out here, or `broken` with its URL would be the context of what is raised
+        if broken is not None:
             raise _no_answer(method, broken) from _without_url(broken)
         self._answered += 1
         try:

@@ -108,9 +108,8 @@ def _insertions(source: bytes) -> dict[int, bytes]:
         if isinstance(event, dict)
     ]
     for (event, start, end), (following, _, _) in itertools.pairwise([*events, ({}, 0, 0)]):
-        kind, detail = next(
-            iter(event.items())
-        )  # {"Code": …}, or {"Start": {"Link": …}}, or {"Start": "Paragraph"}
+        # {"Code": …}, or {"Start": {"Link": …}}, or {"Start": "Paragraph"}
+        kind, detail = next(iter(event.items()))
         if kind == "Start":
             kind, detail = next(iter(detail.items())) if isinstance(detail, dict) else (detail, None)
         match kind:

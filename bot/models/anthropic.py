@@ -156,9 +156,8 @@ class _Answer:
                 self.over = True
             case "error":
                 raise failed(self._model, self._label, None, chunk["error"])
-            case (
-                _
-            ):  # ping, content_block_stop, and what may come: the API asks that unknown events be passed over
+            case _:
+                # Ping, content_block_stop, and what may come: the API asks that unknown events be passed over
                 pass
 
     def _start(self, index: int, block: dict[str, Any]) -> None:

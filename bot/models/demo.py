@@ -146,9 +146,8 @@ def _length(event: Event) -> int:
 
 def _quoted(text: str) -> str:
     """A tool's result as a quotation, with the transcript's marks put in words."""
-    text = re.sub(
-        r"\A[^#]*\n\n(?=#)", "", text.strip()
-    )  # the tool's note to models, which are not meant to repeat it
+    # The tool's note to models, which are not meant to repeat it
+    text = re.sub(r"\A[^#]*\n\n(?=#)", "", text.strip())
     text = re.sub(r"^#+ (.+)$", r"*\1*", text, flags=re.MULTILINE)
     text = text.replace("**user:**", "**You:**").replace("**assistant:**", "**Me:**")
     if len(text) > _LONGEST_QUOTATION:
