@@ -24,10 +24,7 @@ from config.schema import (
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the configuration, for editors."""
-    # Pydantic's generator is slow to import, and rarely needed
-    from config.editor import (
-        json_schema as build,
-    )
+    from config.editor import json_schema as build  # slow to import, and rarely needed
 
     return build()
 

@@ -197,12 +197,8 @@ def _entry(entry: str, quoted: str, written: str) -> tuple[str, str] | None:
 def _zone(document: Document, zone: Value) -> None:
     if not isinstance(zone, str) or zone == "UTC":
         return
-    # UTC does not pay for the import
-    from zoneinfo import (
-        ZoneInfo,
-        ZoneInfoNotFoundError,
-        available_timezones,
-    )
+    # Imported here, so that UTC does not pay for it
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
     try:
         ZoneInfo(zone)

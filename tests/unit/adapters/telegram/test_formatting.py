@@ -163,8 +163,9 @@ def test_any_text_renders_to_entities_that_lie_within_it(text: str) -> None:
 @settings(max_examples=400, deadline=None)
 @given(st.lists(PIECES, max_size=30).map("".join))
 def test_no_letter_is_ever_lost(text: str) -> None:
-    """Words and tags are content; marks of formatting may go. A block's language stands above it in Telegram."""
+    """Words and tags are content; marks of formatting may go. A block's language stands above it, a link's address below."""
     message = render(text)
-    shown = message["text"] + "".join(entity.get("language", "") for entity in message.get("entities", []))
+    entities = message.get("entities", [])
+    shown = message["text"] + "".join(e.get("language", "") + e.get("url", "") for e in entities)
     for piece in ("x", "word", "😀", "div"):
         assert shown.count(piece) >= text.count(piece)
