@@ -24,7 +24,7 @@ from bot.access import Gate
 from bot.agent import Agent
 from bot.commands import COMMANDS
 from bot.delivery import Delivery
-from bot.engine import SqliteEngine
+from bot.engine import Engine, SqliteEngine
 from bot.models.base import Model
 from bot.turns import Settings, Turns
 from config import Config
@@ -257,7 +257,7 @@ async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
-async def _supervise(adapter: Adapter, engine: SqliteEngine, health: Health, stop: asyncio.Event) -> None:
+async def _supervise(adapter: Adapter, engine: Engine, health: Health, stop: asyncio.Event) -> None:
     """Run an adapter; start it again when it fails, without touching the others. Returns when it ends by itself."""
     health.set("starting", "")
     wait = RETRY_FIRST

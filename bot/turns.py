@@ -134,7 +134,7 @@ class Turns:
         wait = RETRY
         while True:
             try:
-                return await (self._end_stopped(job) if job.stopped else self._work(job))
+                return await self._work(job)
             except sqlite3.Error as exc:
                 # The disk is full, or the file is locked: the row is owed, and waits for better times.
                 log.error("database_failed", turn=job.id, problem=str(exc), retry_in=wait)
@@ -146,6 +146,8 @@ class Turns:
     async def _work(self, job: Job) -> tuple[str, dict[str, Any]]:
         """The job's outcome and what the log tells of it. Raises sqlite3.Error if it could not be brought to an end."""
         try:
+            if job.stopped:
+                return await self._end_stopped(job)
             match job.decision:
                 case "turn":
                     return await self._turn(job)
@@ -164,7 +166,7 @@ class Turns:
 
     async def abandon(self, job: Job) -> None:
         if job.resumed:
-            await self._end_stopped(job)
+            await self._attempt(job)
         else:
             await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="stopped"))
 
@@ -363,12 +365,6 @@ class Turns:
         except Fenced:  # its reply was committed in that very moment: then it stands, and is delivered
             await self._deliver_committed(job.id)
             outcome = "answered"
-        except sqlite3.OperationalError:
-            raise
-        except Exception as exc:
-            log.error("turn_broke", turn=job.id, error=type(exc).__name__)
-            log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
-            return await self._broken(job, exc)
         self._calls.pop(job.id, None)
         return outcome, {}
 

@@ -44,14 +44,8 @@ INSERT INTO turns (id, stream_id, attempt, state, started_at) VALUES (:id, :stre
 ON CONFLICT (id) DO UPDATE SET attempt = attempt + 1 WHERE state = 'running'
 RETURNING attempt, stream_id;
 
--- name: turn_rows  The inbox rows of a turn, in order.
-SELECT id, body FROM inbox WHERE turn_id = :turn_id ORDER BY id;
-
 -- name: turn_owner  Does this attempt still own the turn?
 SELECT 1 FROM turns WHERE id = :id AND attempt = :attempt AND state = 'running';
-
--- name: turn_state  Whether a turn is over.
-SELECT state, outcome FROM turns WHERE id = :id;
 
 -- name: turn_end  The turn is over.
 UPDATE turns SET state = 'done', outcome = :outcome, ended_at = :at WHERE id = :id;
@@ -110,9 +104,6 @@ UPDATE outbox SET state = 'sent', text = NULL, message_id = :message_id, sent_at
 
 -- name: outbox_dead  It can not be delivered.
 UPDATE outbox SET state = 'dead', problem = :problem WHERE id = :id;
-
--- name: outbox_drop_open  A turn that ended without text for a part that was begun.
-UPDATE outbox SET state = 'dead', problem = :problem WHERE turn_id = :turn_id AND state = 'open' RETURNING id;
 
 -- name: outbox_counts  How much is to be delivered, per platform.
 SELECT platform, sum(state = 'ready') AS owed, sum(state = 'dead') AS dead,

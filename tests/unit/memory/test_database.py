@@ -153,6 +153,12 @@ async def test_a_migration_that_fails_leaves_everything_as_it_was(
         assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'later'").fetchall() == []
 
 
+def test_every_query_is_used() -> None:
+    root = Path(__file__).parents[3]
+    code = "".join(path.read_text() for folder in ("bot", "memory") for path in (root / folder).rglob("*.py"))
+    assert [name for name in queries() if f'"{name}"' not in code] == []
+
+
 def test_every_query_is_one_that_the_schema_understands(tmp_path: Path) -> None:
     import re
 
