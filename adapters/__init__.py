@@ -6,7 +6,7 @@ import gc
 import importlib
 from typing import Any, Literal, cast
 
-from adapters.base import Adapter, AdapterError, Menu
+from adapters.base import Adapter, AdapterError, Menu, State
 
 __all__ = ["Name", "NotInstalled", "create"]
 
@@ -17,8 +17,8 @@ class NotInstalled(AdapterError):
     """The platform's packages are not installed. The message says how they get there."""
 
 
-def create(name: Name, settings: Any, menu: Menu) -> Adapter:
-    """The adapter called `name`, not yet connected. `settings` is its section of the configuration.
+def create(name: Name, settings: Any, menu: Menu, state: State) -> Adapter:
+    """The adapter called `name`, not yet connected. `settings` is its section of the configuration, `state` its own store.
 
     Raises `NotInstalled` where the extra of that name was left out.
     """
@@ -34,4 +34,4 @@ def create(name: Name, settings: Any, menu: Menu) -> Adapter:
     finally:
         if collecting:
             gc.enable()
-    return cast(Adapter, module.create(settings, menu))
+    return cast(Adapter, module.create(settings, menu, state))

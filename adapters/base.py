@@ -88,6 +88,14 @@ class Chat:
         """One string per place: `telegram:-100123:7`."""
         return f"{self.platform}:{self.id}:{self.thread}"
 
+    @property
+    def place(self) -> str:
+        """How the configuration names it, threads left out: `telegram--100123`.
+
+        Where a platform has workspaces or servers, `id` begins with theirs: `slack-T024BE7LD-C61`, `discord-80351-41771`.
+        """
+        return f"{self.platform}-{self.id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -109,6 +117,8 @@ class Update:
     a message in a group mentions the assistant or replies to it. `command` is lower-case without its slash, None if
     the message is no command to us. `unsupported` names content that came without text ("a photo"). Kinds: `message`;
     `edit` (of `message_id`); `migrated` (`text` is the chat's new id); `left` (we were blocked or removed there).
+    A slash command and a pressed `Button` are messages with a `command`. `via` is how the adapter answers this very update (an
+    interaction's token); it is handed back to `post` and means nothing to anybody else.
     """
 
     source: str
@@ -124,6 +134,7 @@ class Update:
     command: str | None = None
     args: str = ""
     unsupported: str = ""
+    via: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; `from_json` gives the same update back."""
@@ -140,13 +151,17 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One row of what a platform sent. Without `update` it could not be read: `raw` is then kept, with the `problem`."""
+    """One row of what a platform sent. Without `update` it could not be read: `raw` is then kept, with the `problem`.
+
+    `marks` are set in the adapter's `State` in the same transaction, whether or not the row was there before.
+    """
 
     source: str
     key: str
     update: Update | None
     raw: str = ""
     problem: str = ""
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 Sink = Callable[[Sequence[Received]], Awaitable[None]]
@@ -156,13 +171,48 @@ Handing in a row again (same source and key) changes nothing.
 """
 
 
+class State(Protocol):
+    """What an adapter keeps over restarts: names to texts, of this adapter alone."""
+
+    async def get(self, prefix: str = "") -> dict[str, str]:
+        """Everything whose name begins so."""
+
+    async def set(self, values: Mapping[str, str | None]) -> None:
+        """Keep the texts under their names, all or none; None forgets a name. On disk when this returns."""
+
+
+class NoState:
+    """A `State` that forgets everything with the process: for `check`, and for tests."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+
+    async def get(self, prefix: str = "") -> dict[str, str]:
+        return {name: text for name, text in self._values.items() if name.startswith(prefix)}
+
+    async def set(self, values: Mapping[str, str | None]) -> None:
+        for name, text in values.items():
+            if text is None:
+                self._values.pop(name, None)
+            else:
+                self._values[name] = text
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """Something to press under a message. Pressing it is the command `command` ("stop 12") of whoever pressed it."""
+
+    label: str
+    command: str
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How a platform differs from the others, as data. Times in seconds.
 
     `resend` says how a post is kept from standing twice after a crash or a lost answer: `key` (the platform drops a
     second post with the same key), `lookup` (`find` tells whether it stands), `stub` (post a placeholder and edit it: only
-    a placeholder can stand twice), `none` (posting again is harmless).
+    a placeholder can stand twice), `none` (posting again is harmless). Without `buttons` those of a message are not shown.
     """
 
     max_chars: int
@@ -176,6 +226,7 @@ class Limits:
     typing_interval: float = 4.0
     resend: Literal["key", "lookup", "stub", "none"] = "stub"
     stub: str = "…"
+    buttons: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,17 +298,38 @@ class Adapter(Protocol):
         Reconnects by itself after what may pass; raises (`Unauthorized`, …) what it can not mend. May be called again.
         """
 
-    async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:
-        """Send a new message, return the platform's id of it. `key` is the same whenever the same message is tried again."""
+    async def post(
+        self,
+        chat: Chat,
+        text: str,
+        *,
+        key: str,
+        reply_to: str = "",
+        via: str = "",
+        buttons: Sequence[Button] = (),
+    ) -> str:
+        """Send a new message, return the platform's id of it. `key` is the same whenever the same message is tried again.
 
-    async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool) -> None:
-        """Make a message that we posted read `text`. Repeating it is harmless. `final` is False for a preview."""
+        `via` is that of the update which it answers: an answer to a slash command or a button is seen by the asker alone. Where
+        that way is closed by now (tokens live for minutes), it is sent to the person directly, or else to the chat.
+        """
+
+    async def edit(
+        self, chat: Chat, message_id: str, text: str, *, final: bool, buttons: Sequence[Button] = ()
+    ) -> None:
+        """Make a message that we posted read `text`, with these buttons. Repeating it is harmless.
+
+        `final` is False for a preview.
+        """
 
     async def find(self, chat: Chat, key: str) -> str | None:
         """The id of the message posted with `key`, where `limits.resend` is `lookup`; else None."""
 
     async def typing(self, chat: Chat) -> None:
         """Show that an answer is being worked on, for some seconds."""
+
+    async def leave(self, chat: Chat) -> None:
+        """Go out of a group that we should not be in. Does nothing where we can not."""
 
     async def check(self) -> Sequence[Finding]:
         """Ask the platform who we are and what we may do, changing nothing. A refusal is a finding, not an error."""

@@ -23,7 +23,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from adapters.base import (
     Adapter,
@@ -38,6 +38,7 @@ from adapters.base import (
     Refused,
     Route,
     Sink,
+    State,
     Update,
     clean,
     parse_command,
@@ -63,7 +64,7 @@ FORMATTED = (
 )
 
 
-def create(settings: ConsoleConfig, menu: Menu) -> Console:
+def create(settings: ConsoleConfig, menu: Menu, state: State) -> Console:  # noqa: ARG001 - nothing is missed here
     """The adapter for this process's standard input and output."""
     return Console(settings.user or _account(), Terminal(menu) if _at_terminal() else Pipe())
 
@@ -187,7 +188,7 @@ class Console(Adapter):
             await self._settle_at_last()
         await self._settle()
 
-    async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:  # noqa: ARG002 - the protocol's
+    async def post(self, chat: Chat, text: str, *, key: str, **_: Any) -> str:  # noqa: ARG002 - the protocol's
         if not text.strip():
             raise Refused("an empty message can not be shown")
         message_id = self._number()
@@ -195,7 +196,7 @@ class Console(Adapter):
         await self._show(reply)
         return message_id
 
-    async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool) -> None:  # noqa: ARG002 - the protocol's
+    async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool, **_: Any) -> None:  # noqa: ARG002 - the protocol's
         # One that an earlier process posted is not known here: it is printed as a new one.
         reply = self._replies.setdefault(message_id, Reply(""))
         # Turns come one after the other: what was posted before this one and was never edited is whole.
@@ -212,6 +213,9 @@ class Console(Adapter):
     async def typing(self, chat: Chat) -> None:  # noqa: ARG002 - the protocol's
         self._signs.set()
         self._screen.thinking(2.5 * self.limits.typing_interval)
+
+    async def leave(self, chat: Chat) -> None:
+        """A terminal has no groups."""
 
     async def check(self) -> Sequence[Finding]:
         return [Finding(True, "console", f"whoever sits here is {self._person.id}")]

@@ -14,7 +14,10 @@ class Gate:
     Whoever sits at the console is let in always: they hold the files anyway.
     """
 
-    def __init__(self, policy: Literal["open", "closed"], allow: Sequence[str]) -> None:
+    def __init__(
+        self, policy: Literal["open", "closed"], allow: Sequence[str], operators: Sequence[str] = ()
+    ) -> None:
+        self._operators = frozenset(operators)
         self._open = policy == "open"
         self._exact = frozenset(entry for entry in allow if not entry.endswith("*"))
         self._prefixes = tuple(entry[:-1] for entry in allow if entry.endswith("*"))
@@ -25,9 +28,15 @@ class Gate:
         return (
             self._open
             or person.id.startswith("console-")
+            or person.id in self._operators
             or person.id in self._exact
             or person.id.startswith(self._prefixes)
         )
+
+
+    def commands(self, person: Person) -> bool:
+        """Whether the person is an operator: may approve, see the status, stop others' turns."""
+        return person.id in self._operators
 
 
 Decision = Literal["turn", "command", "refuse", "overhear", "ignore"]

@@ -31,6 +31,7 @@ from config import Config
 from memory import leases
 from memory.database import Database, Tx, open_database
 from memory.journal import Journal
+from memory.state import AdapterState
 from memory.transcripts import Transcripts
 
 log = structlog.get_logger(__name__)
@@ -137,7 +138,10 @@ async def run(config: Config, names: Sequence[str], note: str = "") -> None:
         connected: dict[str, Adapter] = {}
         for name in names:
             connected[name] = platforms.create(
-                cast("platforms.Name", name), getattr(config.adapters, name), menu
+                cast("platforms.Name", name),
+                getattr(config.adapters, name),
+                menu,
+                AdapterState(database, name),
             )
             stack.push_async_callback(_close, connected[name])
         agent, built = build_agent(config)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
+from adapters.base import Button
 from bot import sentences
 from bot.tools.base import ToolProblem
 from bot.tools.history import read_history, render_history
@@ -38,10 +39,11 @@ class CommandContext:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said back, and what is written in the same transaction."""
+    """What is said back, what is written in the same transaction, and what can be pressed below it."""
 
     text: str
     also: Callable[[Tx], object] | None = None
+    buttons: tuple[Button, ...] = ()
 
 
 @dataclass(frozen=True)

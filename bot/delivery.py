@@ -11,7 +11,7 @@ import asyncio
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 
@@ -21,6 +21,7 @@ from aiolimiter import AsyncLimiter
 from adapters.base import (
     Adapter,
     AdapterError,
+    Button,
     Chat,
     ChatMigrated,
     MessageGone,
@@ -41,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_TYPING = 0.25  # seconds: an answer that is there sooner needs no typing notice
 FIRST_EDIT = 0.25  # seconds from the placeholder to the first text in its place
+STOP_BUTTON = 4.0  # seconds of a reply that is being written, after which it can be stopped by a button
 FIRST_BACKOFF = 0.5
 MAX_BACKOFF = 60.0
 RETRY = 5.0  # seconds until the database is tried again where it failed
@@ -151,18 +153,23 @@ class Preview:
                 wait = self._adapter.limits.typing_interval
 
     async def _show(self, pace: Pace) -> None:
-        shown = ""
+        shown, below = "", tuple[Button, ...]()
         if not self.part.message_id:
             shown = self._adapter.limits.stub if self.part.stub else self._head()
             await self._delivery.post(self._adapter, self.part, shown)
             if self.part.stub:  # a quick answer is complete by then, and needs one edit instead of two
                 await _within(self._ended, min(FIRST_EDIT, pace.edit_interval(self._chat)))
+        began = time.monotonic()
         while not self._ended.is_set():
             text = self._head()
-            if text != shown and pace.preview_allowed(self._chat):
+            long = self._adapter.limits.buttons and time.monotonic() - began > STOP_BUTTON
+            buttons = (Button(sentences.STOP_BUTTON, f"stop {self.part.turn_id}"),) if long else ()
+            if (text != shown or buttons != below) and pace.preview_allowed(self._chat):
                 try:
-                    await self._adapter.edit(self._chat, self.part.message_id, text, final=False)
-                    shown = text
+                    await self._adapter.edit(
+                        self._chat, self.part.message_id, text, final=False, buttons=buttons
+                    )
+                    shown, below = text, buttons
                 except RateLimited as exc:
                     pace.pause(self._chat, exc.retry_after)
                 except Refused:
@@ -208,6 +215,10 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
+def _buttons(part: Part) -> tuple[Button, ...]:
+    return tuple(Button(**button) for button in part.buttons)
+
+
 def _heard(mark: asyncio.Future[None]) -> None:
     if not mark.cancelled() and mark.exception() is not None:
         log.error("database_failed", what="marking a reply as sent", problem=str(mark.exception()))
@@ -246,10 +257,12 @@ class Delivery:
     def pace(self, adapter: Adapter) -> Pace:
         return self._paces[adapter.name]
 
-    def begin(self, tx: Tx, turn_id: int, chat: Chat, reply_to: str, *, resumed: bool) -> Part | None:
+    def begin(
+        self, tx: Tx, turn_id: int, chat: Chat, reply_to: str, *, via: str = "", resumed: bool
+    ) -> Part | None:
         """Open the first part of a turn's reply, in the transaction that begins (or resumes) the turn."""
         stub = self._adapters[chat.platform].limits.resend == "stub"
-        part = outbox.put(tx, turn_id, 0, asdict(chat), reply_to, stub, None, self._now())
+        part = outbox.put(tx, turn_id, 0, asdict(chat), reply_to, stub, None, self._now(), via)
         if part is not None:
             part.ambiguous = resumed and not part.message_id
         return part
@@ -261,18 +274,37 @@ class Delivery:
         )
 
     def complete(
-        self, tx: Tx, turn_id: int, chat: Chat, reply_to: str, text: str, *, stub: bool = True
+        self,
+        tx: Tx,
+        turn_id: int,
+        chat: Chat,
+        reply_to: str,
+        text: str,
+        *,
+        via: str = "",
+        buttons: Sequence[Button] = (),
+        stub: bool = True,
     ) -> list[Part]:
         """Write a reply's parts, in the transaction that completes the turn; `submit` them after it.
 
-        `stub` False is for what may be said twice without harm (the answer to a command): it is posted at once.
+        `stub` False is for what may be said twice without harm (the answer to a command): it is posted at once. `buttons`
+        are shown under the last part.
         """
         limits = self._adapters[chat.platform].limits
         stub = stub and limits.resend == "stub"
         texts = split(text, limits.max_chars, limits.length)
         parts = [
             outbox.put(
-                tx, turn_id, index, asdict(chat), reply_to if index == 0 else "", stub, piece, self._now()
+                tx,
+                turn_id,
+                index,
+                asdict(chat),
+                reply_to if index == 0 else "",
+                stub,
+                piece,
+                self._now(),
+                via,
+                [asdict(button) for button in buttons] if index == len(texts) - 1 else (),
             )
             for index, piece in enumerate(texts)
         ]
@@ -377,7 +409,7 @@ class Delivery:
         if part.message_id:
             await pace.wait(chat, post=False)
             try:
-                await adapter.edit(chat, part.message_id, text, final=True)
+                await adapter.edit(chat, part.message_id, text, final=True, buttons=_buttons(part))
             except MessageGone:
                 log.info("message_gone", chat=chat.key, turn=part.turn_id)
                 part.message_id, part.stub = "", False
@@ -385,7 +417,7 @@ class Delivery:
             if part.stub:
                 await self.post(adapter, part, adapter.limits.stub)
                 await pace.wait(chat, post=False)
-                await adapter.edit(chat, part.message_id, text, final=True)
+                await adapter.edit(chat, part.message_id, text, final=True, buttons=_buttons(part))
             else:
                 part.message_id = await self._post(adapter, chat, part, text)
         part_id, message_id = part.id, part.message_id
@@ -411,7 +443,9 @@ class Delivery:
                 return found
         await self.pace(adapter).wait(chat, post=True)
         try:
-            return await adapter.post(chat, text, key=part.key, reply_to=part.reply_to)
+            return await adapter.post(
+                chat, text, key=part.key, reply_to=part.reply_to, via=part.via, buttons=_buttons(part)
+            )
         except Unavailable as exc:
             part.ambiguous = part.ambiguous or exc.ambiguous
             raise

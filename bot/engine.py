@@ -24,7 +24,7 @@ import structlog
 from adapters.base import Chat, Received, Update
 from bot.access import Decision
 from bot.text import is_blank
-from memory import inbox, leases
+from memory import inbox, leases, state
 from memory.database import Database, Tx
 from memory.inbox import Row
 
@@ -59,6 +59,9 @@ class Worker(Protocol):
 
     def decide(self, update: Update) -> tuple[Decision, str]:
         """What to do with a message, and in which lane."""
+
+    def commands_others(self, update: Update) -> bool:
+        """Whether who sent it may stop other people's turns."""
 
     def joins(self, updates: Sequence[Update]) -> bool:
         """Whether one turn can answer all of these messages."""
@@ -165,6 +168,8 @@ class SqliteEngine:
                 ids.append(row_id)
                 if row_id is not None and job is not None:
                     self._also(tx, row, job)
+            for item in received:
+                state.keep(tx, item.source.partition(":")[0], item.marks)
             return ids
 
         while True:
@@ -315,16 +320,29 @@ class SqliteEngine:
         if lane is None:
             lane = self._lanes[key] = _Lane(key)
         if control:
-            for waiting in lane.queue:
-                if not waiting.stopped and waiting.decision == "turn":
-                    waiting.stopped = True
-                    job.dropped += 1
-            job.ended = self._stop(lane)
+            for target in self._targets(job, lane):
+                for waiting in target.queue:
+                    if not waiting.stopped and waiting.decision == "turn":
+                        waiting.stopped = True
+                        job.dropped += 1
+                job.ended += self._stop(target)
         elif job.decision == "turn" and self._on_busy == "interrupt":
             self._stop(lane)
         lane.queue.append(job)
         if lane.task is None and not self._draining:
             lane.task = self._tasks.create_task(self._work(lane), name=f"lane {key}")
+
+    def _targets(self, job: Job, lane: _Lane) -> list[_Lane]:
+        """The lanes that a control command is for: its own, or for `/stop 12` and `/stop all` those that it may reach."""
+        args, chat = job.update.args, job.update.chat
+        if job.update.command != "stop" or not args:
+            return [lane]
+        if args == "all" and self._worker.commands_others(job.update):
+            return [there for key, there in self._lanes.items() if key.startswith(f"{chat.key}:")]
+        running = [there for there in self._lanes.values() if there.running and str(there.running.id) == args]
+        if running == [lane] or self._worker.commands_others(job.update):
+            return running
+        return []
 
     def _stop(self, lane: _Lane) -> int:
         """Cancel the running turn of a lane; how many there were."""

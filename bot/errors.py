@@ -16,6 +16,7 @@ from __future__ import annotations
 # │   ├── ContextTooLong            the conversation does not fit the model
 # │   └── ModelRejected             400/404/422: the request or the configured model name is wrong
 # ├── TurnTimedOut                  agent.turn_timeout is over
+# ├── LimitReached                  one of `limits` is used up: nothing was spent beyond it
 # └── bot.server.ServerNotOpened    the HTTP server's address can not be listened on
 
 
@@ -68,6 +69,15 @@ class ContextTooLong(ModelError):
 
 class ModelRejected(ModelError):
     """The provider calls the request wrong: mostly a wrong model name or an option it does not know."""
+
+
+class LimitReached(BoswellError):
+    """`limit` is its key under `limits:`; `until` is when it begins anew, in unix seconds."""
+
+    def __init__(self, limit: str, until: float) -> None:
+        super().__init__(f"limits.{limit} is reached until {until:.0f}")
+        self.limit = limit
+        self.until = until
 
 
 class TurnTimedOut(BoswellError):

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any, cast
 
 import adapters as platforms
-from adapters.base import AdapterError, Finding, Menu
+from adapters.base import AdapterError, Finding, Menu, NoState
 from bot import models
 from bot.errors import ModelError
 from bot.events import UserSaid
@@ -28,7 +28,7 @@ async def check(config: Config, names: Sequence[str]) -> list[Finding]:
 
 async def _platform(name: str, settings: Any) -> Sequence[Finding]:
     try:
-        adapter = platforms.create(cast("platforms.Name", name), settings, Menu())
+        adapter = platforms.create(cast("platforms.Name", name), settings, Menu(), NoState())
         try:
             return await adapter.check()
         finally:

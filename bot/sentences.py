@@ -10,6 +10,7 @@ from bot import errors
 REFUSED = (
     "Sorry, I only talk with people my operator has let in. If you know them, give them this id: {user_id}"
 )
+STOP_BUTTON = "Stop"
 STOPPED_MARK = "(stopped)"
 STOPPED = "Stopped."
 NOTHING_TO_STOP = "There is nothing to stop."

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from adapters.base import Chat, Update
+from adapters.base import Button, Chat, Update
 from bot import access, context, sentences
 from bot import stream as streams_
 from bot.access import Decision, Gate
@@ -88,6 +88,9 @@ class Turns:
         decision = access.decide(update, self.settings.gate, groups.respond, tuple(COMMANDS))
         shared = update.chat.kind == "group" and groups.stream == "chat" and decision != "refuse"
         return decision, f"{update.chat.key}:{'*' if shared else update.person.id}"
+
+    def commands_others(self, update: Update) -> bool:
+        return self.settings.gate.commands(update.person)
 
     def overheard(self, tx: Tx, update: Update) -> None:
         self._room_add(
@@ -253,7 +256,9 @@ class Turns:
             logged: Sequence[Event] = stream.of_turn(claim.turn_id)
             new: list[Event] = [] if logged else self._said(tx, jobs, claim.stream_id)
             first = streams_.write(tx, claim.stream_id, claim.turn_id, new, at) if new else 0
-            part = self.delivery.begin(tx, job.id, update.chat, self._reply_to(update), resumed=resumed)
+            part = self.delivery.begin(
+                tx, job.id, update.chat, self._reply_to(update), via=update.via, resumed=resumed
+            )
             if part is None:
                 raise Fenced(f"turn {job.id} has its reply already")
             variables = _variables(tx, update, zone, str(job.id))
@@ -312,7 +317,9 @@ class Turns:
 
     def _complete(self, tx: Tx, turn: _Turn, text: str, outcome: str) -> None:
         update = turn.job.update
-        turn.parts = self.delivery.complete(tx, turn.claim.turn_id, update.chat, self._reply_to(update), text)
+        turn.parts = self.delivery.complete(
+            tx, turn.claim.turn_id, update.chat, self._reply_to(update), text, via=update.via
+        )
         asked = next(e for e in [*turn.logged, *turn.new] if isinstance(e, UserSaid))
         messages: tuple[Message, ...] = (("user", asked.text), ("assistant", text))
         place = None
@@ -400,7 +407,7 @@ class Turns:
             return "command:unknown", {}
         await self.journal.flush()
         answer = await command.handler(CommandContext(self, job))
-        await self._say(job, answer.text, f"command:{name}", answer.also)
+        await self._say(job, answer.text, f"command:{name}", answer.also, buttons=answer.buttons)
         return f"command:{name}", {}
 
     async def _refuse(self, job: Job) -> tuple[str, dict[str, Any]]:
@@ -423,6 +430,7 @@ class Turns:
         outcome: str,
         also: Callable[[Tx], object] | None = None,
         *,
+        buttons: Sequence[Button] = (),
         stub: bool = False,
     ) -> None:
         """Answer outside every stream: one transaction, then delivery."""
@@ -435,7 +443,16 @@ class Turns:
                 return []
             if also is not None:
                 also(tx)
-            parts = self.delivery.complete(tx, job.id, update.chat, self._reply_to(update), text, stub=stub)
+            parts = self.delivery.complete(
+                tx,
+                job.id,
+                update.chat,
+                self._reply_to(update),
+                text,
+                via=update.via,
+                buttons=buttons,
+                stub=stub,
+            )
             inbox.close(tx, claim, outcome, at)
             return parts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ class Part:
     stub: bool
     text: str | None
     message_id: str
+    via: str = ""
+    buttons: tuple[Mapping[str, str], ...] = ()
     ambiguous: bool = False
 
     @property
@@ -39,6 +41,8 @@ def put(
     stub: bool,
     text: str | None,
     at: float,
+    via: str = "",
+    buttons: Sequence[Mapping[str, str]] = (),
 ) -> Part | None:
     """Open a part (`text` None), or complete it; None if it was completed before.
 
@@ -55,10 +59,12 @@ def put(
         text=text,
         state="open" if text is None else "ready",
         at=at,
+        via=via,
+        buttons=json.dumps(buttons, ensure_ascii=False) if buttons else "",
     )
     if row is None:
         return None
-    return Part(row["id"], turn_id, part, chat, reply_to, stub, text, row["message_id"])
+    return Part(row["id"], turn_id, part, chat, reply_to, stub, text, row["message_id"], via, tuple(buttons))
 
 
 def parts(tx: Tx, turn_id: int) -> list[Part]:
@@ -81,5 +87,7 @@ def _part(row: Any) -> Part:
         bool(row["stub"]),
         row["text"],
         row["message_id"],
+        row["via"],
+        tuple(json.loads(row["buttons"] or "[]")),
         ambiguous=not row["message_id"],
     )

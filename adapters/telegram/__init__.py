@@ -15,11 +15,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aiogram.methods import DeleteWebhook, GetMe, GetMyCommands, GetWebhookInfo, SetMyCommands, SetWebhook
+from aiogram.methods import (
+    AnswerCallbackQuery,
+    DeleteWebhook,
+    GetMe,
+    GetMyCommands,
+    GetWebhookInfo,
+    LeaveChat,
+    SetMyCommands,
+    SetWebhook,
+)
 from aiogram.types import BotCommand
 
 from adapters.base import (
     AdapterError,
+    Button,
     Chat,
     Conflict,
     Finding,
@@ -32,6 +42,7 @@ from adapters.base import (
     Refused,
     Route,
     Sink,
+    State,
     Unavailable,
     clean,
 )
@@ -43,6 +54,7 @@ from config.schema import TelegramConfig
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
+_MOST_NOTICE = 200  # characters of an answer to a callback query (Bot API, answerCallbackQuery)
 _NO_PREVIEW = {"is_disabled": True}
 _SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name, no secret
 _NO_URL = "telegram.mode is webhook, so telegram.webhook_url must be set to the public https address"
@@ -59,7 +71,7 @@ class Timing:
     conflict: float = 15
 
 
-def create(settings: TelegramConfig, menu: Menu) -> Telegram:
+def create(settings: TelegramConfig, menu: Menu, state: State) -> Telegram:  # noqa: ARG001 - Telegram keeps what we miss
     """The adapter for one bot. A token that can not be one is told by `run`."""
     return Telegram(settings, menu)
 
@@ -79,6 +91,7 @@ class Telegram:
             length=utf16_length,
             total_per_second=settings.messages_per_second,
             resend="stub",
+            buttons=True,
         )
         self._settings = settings
         self._menu = menu
@@ -241,9 +254,25 @@ class Telegram:
 
     # Writing
 
-    async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:  # noqa: ARG002 - no keys here
-        """See `Adapter.post`. A reply quotes its message in groups only; a topic that is gone is left out."""
+    async def post(
+        self,
+        chat: Chat,
+        text: str,
+        *,
+        key: str,  # noqa: ARG002 - no keys here
+        reply_to: str = "",
+        via: str = "",
+        buttons: Sequence[Button] = (),
+    ) -> str:
+        """See `Adapter.post`. A reply quotes its message in groups only; a topic that is gone is left out.
+
+        The answer to a button is a notice that its presser alone sees, where it is short enough for one.
+        """
+        if via and await self._notify(via, text):
+            return via
         message = {"chat_id": _number(chat.id), **_content(text), "link_preview_options": _NO_PREVIEW}
+        if buttons:
+            message["reply_markup"] = _keyboard(buttons)
         if chat.thread:
             message["message_thread_id"] = _number(chat.thread)
         if reply_to and chat.kind == "group":
@@ -256,7 +285,15 @@ class Telegram:
             raise Unavailable("Telegram's answer to sendMessage is no message", ambiguous=True)
         return str(answer["message_id"])
 
-    async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool) -> None:  # noqa: ARG002 - one rendering
+    async def edit(
+        self,
+        chat: Chat,
+        message_id: str,
+        text: str,
+        *,
+        final: bool,  # noqa: ARG002 - one rendering
+        buttons: Sequence[Button] = (),
+    ) -> None:
         """See `Adapter.edit`. Previews are formatted like the final text: rendering costs far less than the call."""
         message = {
             "chat_id": _number(chat.id),
@@ -264,6 +301,8 @@ class Telegram:
             **_content(text),
             "link_preview_options": _NO_PREVIEW,
         }
+        if buttons:  # an edit without a keyboard takes the one that was there away
+            message["reply_markup"] = _keyboard(buttons)
         await self._write("editMessageText", message, text)
 
     async def find(self, chat: Chat, key: str) -> str | None:  # noqa: ARG002 - Telegram has no history to look through
@@ -276,6 +315,21 @@ class Telegram:
         if chat.thread:
             message["message_thread_id"] = _number(chat.thread)
         await self._write("sendChatAction", message, "")
+
+    async def _notify(self, query: str, text: str) -> bool:
+        """Show who pressed a button a short text; False if it is too long, or the button was pressed too long ago."""
+        if self._client is None or self._me is None or self._closed or len(text) > _MOST_NOTICE:
+            return False
+        try:
+            await self._client.once(AnswerCallbackQuery(callback_query_id=query, text=text))
+        except Refused:
+            return False
+        return True
+
+    async def leave(self, chat: Chat) -> None:
+        """See `Adapter.leave`."""
+        if chat.kind == "group" and self._client is not None:
+            await self._client.once(LeaveChat(chat_id=_number(chat.id)))
 
     async def check(self) -> Sequence[Finding]:
         """See `Adapter.check`. Does not poll: that would take a running Boswell's updates away."""
@@ -365,6 +419,12 @@ def _number(native: str) -> int | str:
         return int(native)
     except ValueError:
         return native
+
+
+def _keyboard(buttons: Sequence[Button]) -> dict[str, Any]:
+    """One row. Telegram takes 64 bytes of data with a button."""
+    row = [{"text": button.label, "callback_data": button.command} for button in buttons]
+    return {"inline_keyboard": [row]}
 
 
 @contextlib.asynccontextmanager

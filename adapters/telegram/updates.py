@@ -13,7 +13,7 @@ from typing import Any
 
 from adapters.base import Chat, Person, Received, Update, clean, parse_command, user_id
 
-ALLOWED_UPDATES = ("message", "edited_message", "my_chat_member")
+ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
 
 _MEDIA = {
     "photo": "a photo",
@@ -82,6 +82,8 @@ def _read(row: Mapping[str, Any], me: Me, source: str, key: str) -> Update | Non
         return _message(_object(row, "message"), me, source, key, edit=False)
     if "edited_message" in row:
         return _message(_object(row, "edited_message"), me, source, key, edit=True)
+    if "callback_query" in row:
+        return _pressed(_object(row, "callback_query"), source, key)
     if "my_chat_member" in row:
         return _membership(_object(row, "my_chat_member"), source, key)
     return None
@@ -129,6 +131,27 @@ def _message(message: Mapping[str, Any], me: Me, source: str, key: str, *, edit:
         command=command,
         args=args,
         unsupported=unsupported,
+    )
+
+
+def _pressed(query: Mapping[str, Any], source: str, key: str) -> Update | None:
+    """A button of ours: the command of whoever pressed it. Without a message it belongs to an inline one, which we never send."""
+    if "message" not in query:
+        return None
+    chat, sender = _chat(_object(query, "message")), _object(query, "from")
+    command, args = parse_command("/" + _text(query, "data"))
+    if chat is None or sender.get("is_bot") or command is None:
+        return None
+    return Update(
+        source=source,
+        key=key,
+        chat=chat,
+        person=_person(sender),
+        text=f"/{command} {args}".strip(),
+        addressed=True,
+        command=command,
+        args=args,
+        via=_text(query, "id"),
     )
 
 

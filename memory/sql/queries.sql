@@ -84,9 +84,9 @@ WHERE stream_id = :stream_id
 ORDER BY seq;
 
 -- name: outbox_add  A part of a reply.
-INSERT INTO outbox (turn_id, part, platform, chat, reply_to, stub, text, state, created_at)
-VALUES (:turn_id, :part, :platform, :chat, :reply_to, :stub, :text, :state, :at)
-ON CONFLICT (turn_id, part) DO UPDATE SET text = excluded.text, state = excluded.state
+INSERT INTO outbox (turn_id, part, platform, chat, reply_to, stub, text, state, created_at, via, buttons)
+VALUES (:turn_id, :part, :platform, :chat, :reply_to, :stub, :text, :state, :at, :via, :buttons)
+ON CONFLICT (turn_id, part) DO UPDATE SET text = excluded.text, state = excluded.state, buttons = excluded.buttons
 WHERE outbox.state = 'open'
 RETURNING id, message_id;
 
@@ -100,7 +100,7 @@ SELECT * FROM outbox WHERE platform = :platform AND state = 'ready' ORDER BY id;
 UPDATE outbox SET message_id = :message_id WHERE id = :id;
 
 -- name: outbox_sent  Delivered: the words go.
-UPDATE outbox SET state = 'sent', text = NULL, message_id = :message_id, sent_at = :at WHERE id = :id;
+UPDATE outbox SET state = 'sent', text = NULL, via = '', message_id = :message_id, sent_at = :at WHERE id = :id;
 
 -- name: outbox_dead  It can not be delivered.
 UPDATE outbox SET state = 'dead', problem = :problem WHERE id = :id;
@@ -189,6 +189,16 @@ ON CONFLICT DO UPDATE SET new_id = excluded.new_id;
 
 -- name: aliases_of  Every id that a chat had before.
 SELECT old_id FROM chat_aliases WHERE platform = :platform AND new_id = :new_id;
+
+-- name: state_get  What an adapter keeps under names that begin so.
+SELECT name, value FROM adapter_state WHERE adapter = :adapter AND substr(name, 1, length(:prefix)) = :prefix;
+
+-- name: state_set  One text that an adapter keeps.
+INSERT INTO adapter_state (adapter, name, value) VALUES (:adapter, :name, :value)
+ON CONFLICT DO UPDATE SET value = excluded.value;
+
+-- name: state_drop  An adapter forgets a name.
+DELETE FROM adapter_state WHERE adapter = :adapter AND name = :name;
 
 -- name: status_set  How an adapter is.
 INSERT INTO adapter_status (name, state, detail, since) VALUES (:name, :state, :detail, :at)

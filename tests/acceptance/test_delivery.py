@@ -40,11 +40,11 @@ class Looking(MemoryAdapter):
 class Keyed(MemoryAdapter):
     """A platform that drops a second post with the same key."""
 
-    async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:
+    async def post(self, chat: Chat, text: str, *, key: str, **more: Any) -> str:
         for number, (_, known, _) in enumerate(self.posts, 1):
             if known == key:
                 return str(number)
-        return await super().post(chat, text, key=key, reply_to=reply_to)
+        return await super().post(chat, text, key=key, **more)
 
 
 @pytest.mark.parametrize(
@@ -174,16 +174,16 @@ class Dying(MemoryAdapter):
             self.died.set()
             await asyncio.Event().wait()
 
-    async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:
+    async def post(self, chat: Chat, text: str, *, key: str, **more: Any) -> str:
         await self._die("post", after=False)
-        message_id = await super().post(chat, text, key=key, reply_to=reply_to)
+        message_id = await super().post(chat, text, key=key, **more)
         await self._die("post", after=True)
         return message_id
 
-    async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool) -> None:
+    async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool, **more: Any) -> None:
         if final:
             await self._die("edit", after=False)
-        await super().edit(chat, message_id, text, final=final)
+        await super().edit(chat, message_id, text, final=final, **more)
         if final:
             await self._die("edit", after=True)
 

@@ -19,11 +19,14 @@ class MemoryAdapter:
         rates = dict.fromkeys(
             ("posts_per_second", "posts_burst", "group_posts_per_minute", "total_per_second"), 1e6
         )
-        intervals = {"edit_interval": 0.0, "group_edit_interval": 0.0}
+        intervals = {"edit_interval": 0.0, "group_edit_interval": 0.0, "buttons": True}
         self.limits = base.Limits(**{"max_chars": 4096, **rates, **intervals, **limits})
         self.routes: Sequence[base.Route] = ()
         self.messages: dict[str, dict[str, list[str]]] = {}  # chat → message id → every text it had
         self.posts: list[tuple[str, str, str]] = []  # chat, key, text
+        self.buttons: dict[str, tuple[base.Button, ...]] = {}  # of a message, now
+        self.answers: dict[str, str] = {}  # by the `via` of what they answer
+        self.left: list[str] = []
         self.typed: list[str] = []
         self.trouble: list[tuple[str, AdapterError]] = []
         self.received: list[base.Received] = []
@@ -51,24 +54,42 @@ class MemoryAdapter:
             await sink(rows := list(self.received))
             del self.received[: len(rows)]
 
-    async def post(self, chat: Chat, text: str, *, key: str, reply_to: str = "") -> str:
+    async def post(
+        self,
+        chat: Chat,
+        text: str,
+        *,
+        key: str,
+        reply_to: str = "",
+        via: str = "",
+        buttons: Sequence[base.Button] = (),
+    ) -> str:
         async with self._call("post", text):
             message_id = str(len(self.posts) + 1)
             self.posts.append((chat.id, key, text))
             self.messages.setdefault(chat.id, {})[message_id] = [text]
+            self.buttons[message_id] = tuple(buttons)
+            if via:
+                self.answers[via] = text
         return message_id
 
-    async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool) -> None:
+    async def edit(
+        self, chat: Chat, message_id: str, text: str, *, final: bool, buttons: Sequence[base.Button] = ()
+    ) -> None:
         async with self._call("edit", text):
             if message_id not in self.messages.get(chat.id, {}):
                 raise base.MessageGone(f"there is no message {message_id!r}")
             self.messages[chat.id][message_id].append(text)
+            self.buttons[message_id] = tuple(buttons)
 
     async def find(self, chat: Chat, key: str) -> str | None:
         return None
 
     async def typing(self, chat: Chat) -> None:
         self.typed.append(chat.id)
+
+    async def leave(self, chat: Chat) -> None:
+        self.left.append(chat.id)
 
     async def check(self) -> Sequence[base.Finding]:
         return [base.Finding(True, self.name, "in memory")]

@@ -17,6 +17,8 @@ from memory import inbox, leases
 from memory.database import DatabaseTooNew, DatabaseUnusable, Fenced, Tx, open_database
 from memory.sql import migrations, queries
 
+CURRENT = len(migrations())
+
 
 def remember(tx: Tx, user: str) -> None:
     tx.run("person_timezone", user_id=user, timezone="UTC")
@@ -120,11 +122,11 @@ async def test_an_older_database_is_backed_up_before_it_is_migrated(
         assert await known(database, "a") == [True]
     with closing(sqlite3.connect(tmp_path / "b.db")) as connection:
         assert connection.execute("SELECT x FROM later").fetchall() == [("a;b",)]
-    (backup,) = tmp_path.glob("b.db.v1.*.bak")
+    (backup,) = tmp_path.glob(f"b.db.v{CURRENT}.*.bak")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     with closing(sqlite3.connect(backup)) as connection:
         assert connection.execute("SELECT user_id FROM people").fetchall() == [("a",)]
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (CURRENT,)
 
 
 async def test_who_only_looks_does_not_migrate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +134,9 @@ async def test_who_only_looks_does_not_migrate(tmp_path: Path, monkeypatch: pyte
         pass
     more = [*migrations(), (len(migrations()) + 1, "CREATE TABLE later (x);")]
     monkeypatch.setattr("memory.database.migrations", lambda: more)
-    with pytest.raises(DatabaseUnusable, match="version 1, and this Boswell works with 2"):
+    with pytest.raises(
+        DatabaseUnusable, match=f"version {CURRENT}, and this Boswell works with {CURRENT + 1}"
+    ):
         async with open_database(tmp_path / "b.db", migrate=False):
             pass
     assert not list(tmp_path.glob("*.bak"))
@@ -149,7 +153,7 @@ async def test_a_migration_that_fails_leaves_everything_as_it_was(
         async with open_database(tmp_path / "b.db"):
             pass
     with closing(sqlite3.connect(tmp_path / "b.db")) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (CURRENT,)
         assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'later'").fetchall() == []
 
 

@@ -21,6 +21,7 @@ from adapters.base import (
     ChatMigrated,
     HttpRequest,
     Menu,
+    NoState,
     RateLimited,
     Received,
     Refused,
@@ -497,7 +498,9 @@ async def test_an_answer_that_is_no_http_does_not_show_the_token() -> None:
 
 
 async def test_create_gives_the_adapter_asked_for(server: TelegramServer) -> None:
-    adapter = create("telegram", TelegramConfig(token=SecretStr(TOKEN), messages_per_second=5), Menu())
+    adapter = create(
+        "telegram", TelegramConfig(token=SecretStr(TOKEN), messages_per_second=5), Menu(), NoState()
+    )
     assert isinstance(adapter, Telegram)
     assert (adapter.limits.max_chars, adapter.limits.total_per_second, adapter.limits.resend) == (
         4096,

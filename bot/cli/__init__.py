@@ -329,7 +329,3 @@ def history(path: Path | None, user: str, date: str | None) -> None:
         click.echo(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", whole), nl=False)
     else:
         click.echo(whole.encode(), nl=False)  # exactly: of text, click would drop what looks like a colour
-
-
-if __name__ == "__main__":
-    main()
