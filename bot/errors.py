@@ -72,12 +72,20 @@ class ModelRejected(ModelError):
 
 
 class LimitReached(BoswellError):
-    """`limit` is its key under `limits:`; `until` is when it begins anew, in unix seconds."""
+    """`limit` is its key under `limits:`; `until` is when it begins anew, in unix seconds.
 
-    def __init__(self, limit: str, until: float) -> None:
+    `used` of `most` is booked. `again` tells that the person was told of it already, for a limit that messages pour against.
+    """
+
+    def __init__(
+        self, limit: str, until: float, used: float = 0, most: float = 0, *, again: bool = False
+    ) -> None:
         super().__init__(f"limits.{limit} is reached until {until:.0f}")
         self.limit = limit
         self.until = until
+        self.used = used
+        self.most = most
+        self.again = again
 
 
 class TurnTimedOut(BoswellError):

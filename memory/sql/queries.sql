@@ -30,11 +30,10 @@ UPDATE inbox SET body = :body WHERE id = :id AND state = 'waiting' RETURNING id;
 DELETE FROM inbox WHERE received_at < :before AND state IN ('done', 'refused', 'ignored');
 
 -- name: inbox_counts  How much is owed and what could not be read, per platform.
-SELECT platform,
-       sum(state IN ('waiting', 'running')) AS owed,
-       sum(state = 'quarantined') AS quarantined,
-       min(CASE WHEN state IN ('waiting', 'running') THEN received_at END) AS oldest
-FROM inbox WHERE state IN ('waiting', 'running', 'quarantined') GROUP BY platform;
+SELECT platform, sum(owed) AS owed, sum(NOT owed) AS quarantined, min(CASE WHEN owed THEN at END) AS oldest
+FROM (SELECT platform, 1 AS owed, max(received_at, due_at) AS at FROM inbox WHERE state IN ('waiting', 'running')
+      UNION ALL SELECT platform, 0, 0 FROM inbox WHERE state = 'quarantined')
+GROUP BY platform;
 
 -- name: inbox_last  When something last came from a platform.
 SELECT received_at FROM inbox WHERE platform = :platform ORDER BY id DESC LIMIT 1;
@@ -105,10 +104,11 @@ UPDATE outbox SET state = 'sent', text = NULL, via = '', message_id = :message_i
 -- name: outbox_dead  It can not be delivered.
 UPDATE outbox SET state = 'dead', problem = :problem WHERE id = :id;
 
--- name: outbox_counts  How much is to be delivered, per platform.
-SELECT platform, sum(state = 'ready') AS owed, sum(state = 'dead') AS dead,
-       min(CASE WHEN state = 'ready' THEN created_at END) AS oldest
-FROM outbox WHERE state IN ('ready', 'dead') GROUP BY platform;
+-- name: outbox_counts  How much is to be delivered and what can not be, per platform.
+SELECT platform, sum(owed) AS owed, sum(NOT owed) AS dead, min(CASE WHEN owed THEN created_at END) AS oldest
+FROM (SELECT platform, 1 AS owed, created_at FROM outbox WHERE state IN ('open', 'ready') AND state = 'ready'
+      UNION ALL SELECT platform, 0, 0 FROM outbox WHERE state = 'dead')
+GROUP BY platform;
 
 -- name: outbox_prune  Delivered parts need not be known for ever.
 DELETE FROM outbox WHERE state = 'sent' AND created_at < :before;
@@ -149,6 +149,48 @@ ON CONFLICT DO UPDATE SET timezone = excluded.timezone;
 -- name: person_refused  When a stranger was last told so.
 INSERT INTO people (user_id, refused_at) VALUES (:user_id, :at)
 ON CONFLICT DO UPDATE SET refused_at = excluded.refused_at;
+
+-- name: data_version  A number that changes when another process has committed.
+SELECT data_version FROM pragma_data_version;
+
+-- name: access_set  An operator decides about somebody.
+INSERT INTO access (user_id, state, name, by, at, welcome) VALUES (:user_id, :state, :name, :by, :at, :welcome)
+ON CONFLICT DO UPDATE SET state = excluded.state, name = excluded.name, by = excluded.by, at = excluded.at,
+    welcome = excluded.welcome;
+
+-- name: access_get  What was decided about somebody.
+SELECT state FROM access WHERE user_id = :user_id;
+
+-- name: access_drop  The decision is taken back.
+DELETE FROM access WHERE user_id = :user_id RETURNING user_id;
+
+-- name: access_all  Every decision.
+SELECT user_id, state, name, by, at FROM access ORDER BY at DESC, user_id;
+
+-- name: access_unwelcomed  Who was let in and does not know it.
+SELECT user_id, name, welcome FROM access WHERE welcome <> '';
+
+-- name: access_welcomed  They were told.
+UPDATE access SET welcome = '' WHERE user_id = :user_id;
+
+-- name: pairing_add  A stranger gets a code.
+INSERT INTO pairing (code, user_id, name, chat_key, chat, expires_at)
+VALUES (:code, :user_id, :name, :chat_key, :chat, :expires_at);
+
+-- name: pairing_get  Who was given a code.
+SELECT * FROM pairing WHERE code = :code AND expires_at > :at;
+
+-- name: pairing_all  Who waits to be let in.
+SELECT * FROM pairing WHERE expires_at > :at ORDER BY expires_at;
+
+-- name: pairing_counts  How many wait, in a chat and in all.
+SELECT count(*) AS total, coalesce(sum(chat_key = :chat_key), 0) AS here FROM pairing;
+
+-- name: pairing_drop  Somebody's code is used, or replaced.
+DELETE FROM pairing WHERE user_id = :user_id;
+
+-- name: pairing_expire  Codes that are over.
+DELETE FROM pairing WHERE expires_at <= :at;
 
 -- name: usage_add  One model call.
 INSERT INTO usage (at, turn_id, user_id, chat_key, model, input, cached, output, usd)
@@ -200,9 +242,146 @@ ON CONFLICT DO UPDATE SET value = excluded.value;
 -- name: state_drop  An adapter forgets a name.
 DELETE FROM adapter_state WHERE adapter = :adapter AND name = :name;
 
--- name: status_set  How an adapter is.
-INSERT INTO adapter_status (name, state, detail, since) VALUES (:name, :state, :detail, :at)
-ON CONFLICT DO UPDATE SET state = excluded.state, detail = excluded.detail, since = excluded.since;
+-- name: status_set  How an adapter is, and until when that may be believed.
+INSERT INTO adapter_status (name, state, detail, since, until) VALUES (:name, :state, :detail, :at, :until)
+ON CONFLICT DO UPDATE SET state = excluded.state, detail = excluded.detail, until = excluded.until,
+                          since = iif(state = excluded.state AND detail = excluded.detail, since, excluded.since);
 
 -- name: status_all  How all adapters are.
-SELECT name, state, detail, since FROM adapter_status ORDER BY name;
+SELECT name, state, detail, since, until FROM adapter_status WHERE name <> '' ORDER BY name;
+
+-- name: probe_set  Whether the database can be written to; the row without a name is there for this alone.
+INSERT INTO adapter_status (name, state, detail, since) VALUES ('', '', '', :at)
+ON CONFLICT DO UPDATE SET since = excluded.since;
+
+-- name: probe_get  What the last probe wrote.
+SELECT since FROM adapter_status WHERE name = '';
+
+-- name: dead_updates  What could not be read, and the messages of turns that were given up (those have a turn_id).
+SELECT inbox.id, inbox.turn_id, inbox.source, inbox.key, inbox.platform, inbox.user_id, inbox.body, inbox.retries, inbox.asked,
+       coalesce(nullif(inbox.problem, ''), turns.outcome, '') AS problem,
+       coalesce(turns.attempt, inbox.retries + 1) AS attempts,
+       coalesce(turns.ended_at, inbox.received_at) AS at
+FROM inbox LEFT JOIN turns ON turns.id = inbox.turn_id
+WHERE inbox.state = 'quarantined' ORDER BY inbox.id;
+
+-- name: dead_replies  What could not be delivered.
+SELECT outbox.id, outbox.turn_id, outbox.platform, outbox.chat, outbox.text, outbox.problem, outbox.asked,
+       outbox.retries + 1 AS attempts, outbox.created_at AS at,
+       coalesce(inbox.user_id, '') AS user_id
+FROM outbox LEFT JOIN inbox ON inbox.id = outbox.turn_id
+WHERE outbox.state = 'dead' ORDER BY outbox.id;
+
+-- name: dead_update_ask  The operator wants an unreadable update to be tried again.
+UPDATE inbox SET asked = 1, retries = retries + 1 WHERE id = :id AND state = 'quarantined' AND turn_id IS NULL AND asked = 0;
+
+-- name: dead_turn_ask  Likewise the messages of a turn.
+UPDATE inbox SET asked = 1, retries = retries + 1 WHERE turn_id = :id AND state = 'quarantined' AND asked = 0;
+
+-- name: dead_reply_ask  Likewise a part of a reply.
+UPDATE outbox SET asked = 1, retries = retries + 1 WHERE id = :id AND state = 'dead' AND asked = 0;
+
+-- name: dead_update_drop  An unreadable update is dealt with: its words go; the row stays, so that it is known if it comes again.
+UPDATE inbox SET state = 'done', body = NULL, asked = 0, problem = :problem
+WHERE id = :id AND state = 'quarantined' AND turn_id IS NULL;
+
+-- name: dead_turn_drop  Likewise the messages of a turn.
+UPDATE inbox SET state = 'done', body = NULL, asked = 0, problem = :problem WHERE turn_id = :id AND state = 'quarantined';
+
+-- name: dead_reply_drop  A part that nobody will see any more.
+DELETE FROM outbox WHERE id = :id AND state = 'dead';
+
+-- name: dead_row_done  Another row has taken its place.
+UPDATE inbox SET state = 'done', body = NULL, asked = 0 WHERE id = :id AND state = 'quarantined';
+
+-- name: dead_row_failed  It was tried again, and can still not be read.
+UPDATE inbox SET asked = 0, problem = :problem WHERE id = :id AND state = 'quarantined';
+
+-- name: outbox_revive  The dead parts to be tried again are ready like any other.
+UPDATE outbox SET state = 'ready', asked = 0, problem = '' WHERE platform = :platform AND state = 'dead' AND asked = 1
+RETURNING *;
+
+-- name: dead_updates_asked  What is to be tried again of a platform, in order.
+SELECT id, turn_id, source, key, body, retries FROM inbox
+WHERE platform = :platform AND state = 'quarantined' AND asked = 1 ORDER BY id;
+
+-- name: dead_prune_updates  What has been dead for too long.
+DELETE FROM inbox WHERE state = 'quarantined'
+  AND coalesce((SELECT ended_at FROM turns WHERE turns.id = inbox.turn_id), received_at) < :before;
+
+-- name: dead_prune_replies  Likewise.
+DELETE FROM outbox WHERE state = 'dead' AND created_at < :before;
+
+-- name: wal_empty  What was erased must not stay in the write-ahead log either.
+PRAGMA wal_checkpoint(TRUNCATE);
+
+-- name: inbox_keep  A turn was given up: its rows and their words stay, as dead letters.
+UPDATE inbox SET state = 'quarantined' WHERE turn_id = :turn_id AND state = 'running';
+
+-- name: usage_reserve  A model call that is about to be made, at its upper estimate.
+INSERT INTO usage (at, turn_id, user_id, chat_key, model, input, cached, output, usd, state, person_spend, chat_spend, total_spend)
+VALUES (:at, :turn_id, :user_id, :chat_key, :model, :input, 0, :output, :usd, 'reserved', :person, :chat, :total)
+RETURNING id;
+
+-- name: usage_reserved  A call that is not settled.
+SELECT model, input + output AS tokens, usd, person_spend, chat_spend, total_spend FROM usage
+WHERE id = :id AND state = 'reserved';
+
+-- name: usage_settle  What it really used.
+UPDATE usage SET input = :input, cached = :cached, output = :output, usd = :usd, state = 'settled' WHERE id = :id;
+
+-- name: usage_release  It was never made.
+DELETE FROM usage WHERE id = :id AND state = 'reserved';
+
+-- name: usage_by  Calls since a time: by person, model, chat, or quarter of an hour (in every zone, days begin with one).
+SELECT CASE :by WHEN 'person' THEN user_id WHEN 'model' THEN model WHEN 'chat' THEN chat_key
+                ELSE CAST(at / 900 AS INTEGER) END AS key,
+       count(*) AS calls,
+       coalesce(sum(input) FILTER (WHERE state = 'settled'), 0) AS input,
+       coalesce(sum(cached) FILTER (WHERE state = 'settled'), 0) AS cached,
+       coalesce(sum(output) FILTER (WHERE state = 'settled'), 0) AS output,
+       coalesce(sum(usd) FILTER (WHERE state = 'settled'), 0.0) AS usd,
+       count(*) FILTER (WHERE state = 'reserved') AS unsettled,
+       coalesce(sum(usd) FILTER (WHERE state = 'reserved'), 0.0) AS unsettled_usd
+FROM usage WHERE at >= :since GROUP BY key ORDER BY key;
+
+-- name: spend_last  The last day of a scope; one that lies too far ahead was opened by a clock that was wrong.
+SELECT * FROM spend WHERE scope = :scope AND day <= :most ORDER BY day DESC LIMIT 1;
+
+-- name: spend_open  A day begins.
+INSERT INTO spend (scope, day, zone) VALUES (:scope, :day, :zone) RETURNING id;
+
+-- name: spend_move  The zone has changed: the day that runs has another name now.
+UPDATE spend SET day = :day, zone = :zone WHERE id = :id;
+
+-- name: spend_turn  One more turn.
+UPDATE spend SET turns = turns + 1 WHERE id = :id;
+
+-- name: spend_hold  A call is about to be made.
+UPDATE spend SET held_tokens = held_tokens + :tokens, held_nano = held_nano + :nano WHERE id IN (:person, :chat, :total);
+
+-- name: spend_settle  It was made: what it used takes the estimate's place.
+UPDATE spend SET held_tokens = held_tokens - :held_tokens, held_nano = held_nano - :held_nano,
+                 tokens = tokens + :tokens, nano = nano + :nano
+WHERE id IN (:person, :chat, :total) RETURNING *;
+
+-- name: spend_warned  A warning is given once a day.
+UPDATE spend SET warned = :warned WHERE id = :id;
+
+-- name: spend_prune  Days that nobody asks for any more, and days that never were.
+DELETE FROM spend WHERE day < :before OR day > :after;
+
+-- name: pace_window  What a person began in the last minute.
+SELECT at, count, told FROM pace WHERE user_id = :user_id AND at > :at - 60 AND at < :at + 60 ORDER BY at;
+
+-- name: pace_add  One more.
+INSERT INTO pace (user_id, at, count) VALUES (:user_id, :at, 1) ON CONFLICT DO UPDATE SET count = count + 1;
+
+-- name: pace_told  They were told that it is too much.
+UPDATE pace SET told = 1 WHERE user_id = :user_id AND at > :at - 60;
+
+-- name: pace_drop  A person's minutes that are over.
+DELETE FROM pace WHERE user_id = :user_id AND at <= :at - 60;
+
+-- name: pace_prune  Everybody's.
+DELETE FROM pace WHERE at <= :before OR at > :after;

@@ -1,0 +1,474 @@
+"""What the assistant may cost: a ledger of days, where every model call is booked before it is made.
+
+A call is reserved at an upper estimate and settled at what it really used, each inside a transaction of the caller's; so neither
+turns side by side (in several processes, too) nor a kill can spend beyond a limit. What is cut off stays counted at its
+estimate. Nothing here sums over the calls: each of the three scopes (a person, a chat, everybody) has one row a day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from bot.errors import LimitReached
+from bot.events import AssistantSaid, Summarised, ToolReturned, Usage, UserSaid
+from bot.models.base import ModelRequest
+from bot.models.history import arguments, user_text
+from config.schema import LimitsConfig, Price
+from memory.database import Tx
+
+WARN_AT = 0.8  # of a limit
+MINUTE = 60.0
+KEEP_DAYS = 40
+
+NANO = 1_000_000_000  # sums of floats would drift away from the calls that they stand for
+_ZONES_APART = timedelta(days=2)  # no two places of the earth have dates that are further apart
+
+_Scope = Literal["person", "chat", "total"]
+_OF_DAYS: tuple[tuple[str, _Scope, str], ...] = (
+    ("turns_per_day", "person", "turns"),
+    ("tokens_per_day", "person", "tokens"),
+    ("usd_per_day", "person", "nano"),
+    ("chat_tokens_per_day", "chat", "tokens"),
+    ("chat_usd_per_day", "chat", "nano"),
+    ("total_tokens_per_day", "total", "tokens"),
+    ("total_usd_per_day", "total", "nano"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """How far a limit is used: `limit` is its key under `limits:`, `until` the end of the day in unix seconds."""
+
+    limit: str
+    used: float
+    most: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What a scope has spent in the day that runs. `unsettled`: calls in flight or cut off, at their upper estimate."""
+
+    turns: int
+    tokens: int
+    usd: float
+    unsettled_tokens: int
+    unsettled_usd: float
+    until: float
+
+
+@dataclass(slots=True)
+class _Day:
+    """A row of `spend`, as it is to be: `id` is 0 until it is there, `moved` if it has another name or zone there."""
+
+    scope: str
+    day: str
+    zone: str
+    id: int = 0
+    moved: bool = False
+    turns: int = 0
+    tokens: int = 0
+    nano: int = 0
+    held_tokens: int = 0
+    held_nano: int = 0
+    warned: str = ""
+
+    @property
+    def until(self) -> float:
+        return _end(date.fromisoformat(self.day), self.zone)
+
+
+class Limits:
+    """The limits of one configuration; what was spent is in the database alone. `timezone` is that of chats and of all."""
+
+    def __init__(self, config: LimitsConfig, prices: Mapping[str, Price], timezone: str) -> None:
+        self._config = config
+        self._prices = prices
+        self._timezone = timezone
+
+    def admit(
+        self, tx: Tx, person: str, zone: str, at: float, *, command: bool = False
+    ) -> LimitReached | None:
+        """Count a turn or a command that is about to begin; a limit in return means that it must not, and is not counted.
+
+        Call it once for each: a turn that is taken up again was counted. What is over the day's limit counts for the minute
+        all the same, so that answers to it come no faster than turns do.
+        """
+        most = self._config.turns_per_minute
+        if most is not None:
+            window = tx.all("pace_window", user_id=person, at=at)
+            count = sum(row["count"] for row in window)
+            if count >= most:
+                tx.run("pace_told", user_id=person, at=at)
+                return LimitReached(
+                    "turns_per_minute",
+                    _leaves(window, count - most + 1) + MINUTE,
+                    count,
+                    most,
+                    again=any(row["told"] for row in window),
+                )
+            tx.run("pace_drop", user_id=person, at=at)
+            tx.run("pace_add", user_id=person, at=at)
+        if command:
+            return None
+        day = _running(tx, f"person:{person}", zone, at)
+        most = self._config.turns_per_day
+        if most is not None and day.turns >= most:
+            return LimitReached("turns_per_day", day.until, day.turns, most)
+        tx.run("spend_turn", id=_opened(tx, day))
+        return None
+
+    def reserve(
+        self,
+        tx: Tx,
+        turn_id: int,
+        person: str,
+        chat_key: str,
+        zone: str,
+        model: str,
+        input_bound: int,
+        output_bound: int,
+        at: float,
+    ) -> int:
+        """Book a call of `model` (its name in the configuration) at what it may use at most, before it is made.
+
+        Returns the reservation, to be settled or released; left alone, it stays counted. Raises `LimitReached` if it does not
+        fit into every limit, and has then written nothing: of several, it is the one that lasts longest.
+        """
+        tokens = input_bound + output_bound
+        nano = _nano(_most(self._prices.get(model) or Price(), input_bound, output_bound))
+        days = self._days(tx, person, chat_key, zone, at)
+        reached = [
+            LimitReached(spent.limit, spent.until, spent.used, spent.most)
+            for spent, column, exact in self._levels(days, held=True)
+            if column != "turns"
+            and exact + (nano if column == "nano" else tokens) > _exact(column, spent.most)
+        ]
+        if reached:
+            raise max(reached, key=lambda one: one.until)
+        ids = {scope: _opened(tx, day) for scope, day in days.items()}
+        tx.run("spend_hold", tokens=tokens, nano=nano, **ids)
+        row = tx.one(
+            "usage_reserve",
+            at=at,
+            turn_id=turn_id,
+            user_id=person,
+            chat_key=chat_key,
+            model=model,
+            input=input_bound,
+            output=output_bound,
+            usd=nano / NANO,
+            **ids,
+        )
+        return int(row["id"])
+
+    def settle(self, tx: Tx, reservation: int, usage: Usage) -> list[Spent]:
+        """Put what a call really used in the place of its estimate, on the day that it was reserved on.
+
+        Returns the limits that are used to 80 % or more now, each once a day. Once settled (or released), it does nothing.
+        """
+        call = tx.one("usage_reserved", id=reservation)
+        if call is None:
+            return []
+        nano = _nano(cost(self._prices.get(call["model"]) or Price(), usage))
+        tx.run(
+            "usage_settle",
+            id=reservation,
+            input=usage.input,
+            cached=usage.cached,
+            output=usage.output,
+            usd=nano / NANO,
+        )
+        return self._warn(tx, self._unhold(tx, call, usage.input + usage.output, nano))
+
+    def release(self, tx: Tx, reservation: int) -> None:
+        """Undo the reservation of a call that has not reached its provider. Does nothing if there is none."""
+        call = tx.one("usage_reserved", id=reservation)
+        if call is not None:
+            tx.run("usage_release", id=reservation)
+            self._unhold(tx, call, 0, 0)
+
+    def today(self, tx: Tx, person: str, zone: str, at: float) -> Today:
+        """What a person has spent today."""
+        return _today(_running(tx, f"person:{person}", zone, at))
+
+    def total(self, tx: Tx, at: float) -> Today:
+        """What everybody has spent today."""
+        return _today(_running(tx, "all", self._timezone, at))
+
+    def spent(self, tx: Tx, person: str, chat_key: str, zone: str, at: float) -> list[Spent]:
+        """How far each limit is used that is set: of the person, the chat and all, calls that are not settled included."""
+        days = self._days(tx, person, chat_key, zone, at)
+        return [spent for spent, _, _ in self._levels(days, held=True)]
+
+    # Inside ---------------------------------------------------------------------------------------------------------
+
+    def _days(self, tx: Tx, person: str, chat_key: str, zone: str, at: float) -> dict[_Scope, _Day]:
+        # A thread is a chat of its own, but not a budget of its own: anybody can open another one.
+        place = chat_key.rpartition(":")[0]
+        return {
+            "person": _running(tx, f"person:{person}", zone, at),
+            "chat": _running(tx, f"chat:{place}", self._timezone, at),
+            "total": _running(tx, "all", self._timezone, at),
+        }
+
+    def _levels(self, days: Mapping[_Scope, _Day], *, held: bool) -> list[tuple[Spent, str, int]]:
+        """Each limit that is set, with the column it is about and that column's exact value."""
+        levels = []
+        for key, scope, column in _OF_DAYS:
+            most: float | None = getattr(self._config, key)
+            day = days.get(scope)
+            if most is None or day is None:
+                continue
+            exact: int = getattr(day, column)
+            if held and column != "turns":
+                exact += getattr(day, f"held_{column}")
+            used = exact / NANO if column == "nano" else exact
+            levels.append((Spent(key, used, most, day.until), column, exact))
+        return levels
+
+    def _unhold(self, tx: Tx, call: Any, tokens: int, nano: int) -> dict[_Scope, _Day]:
+        ids: dict[_Scope, int] = {
+            "person": call["person_spend"],
+            "chat": call["chat_spend"],
+            "total": call["total_spend"],
+        }
+        held = {"held_tokens": call["tokens"], "held_nano": _nano(call["usd"])}
+        rows = {row["id"]: row for row in tx.all("spend_settle", tokens=tokens, nano=nano, **held, **ids)}
+        return {scope: _from(rows[id_]) for scope, id_ in ids.items() if id_ in rows}
+
+    def _warn(self, tx: Tx, days: Mapping[_Scope, _Day]) -> list[Spent]:
+        due = []
+        scopes = {key: scope for key, scope, _ in _OF_DAYS}
+        for spent, _, _ in self._levels(days, held=False):
+            day = days[scopes[spent.limit]]
+            if spent.used >= WARN_AT * spent.most and spent.limit not in day.warned.split():
+                day.warned = f"{day.warned} {spent.limit}".strip()
+                tx.run("spend_warned", id=day.id, warned=day.warned)
+                due.append(spent)
+        return due
+
+
+def prune(tx: Tx, at: float) -> None:
+    """Let go of days and minutes that are over for long, and of those that a wrong clock has left in the future."""
+    today = datetime.fromtimestamp(at, ZoneInfo("UTC")).date()
+    tx.run("spend_prune", before=str(today - timedelta(days=KEEP_DAYS)), after=str(today + 2 * _ZONES_APART))
+    tx.run("pace_prune", before=at - MINUTE, after=at + MINUTE)
+
+
+# Days ---------------------------------------------------------------------------------------------------------------
+
+
+def _running(tx: Tx, scope: str, zone: str, at: float) -> _Day:
+    """The day that runs for a scope; nothing is written.
+
+    A scope's days have the dates of its zone, and none of them comes twice or goes back. When the zone changes, the day that
+    runs goes on under the date of the new zone, with all that was spent on it: who moves around the world does not begin anew
+    with each zone, and over N days nobody has more than N + 2 budgets.
+    """
+    today = _date(zone, at)
+    row = tx.one("spend_last", scope=scope, most=str(today + _ZONES_APART))
+    if row is None:
+        return _Day(scope, str(today), zone)
+    day = _from(row)
+    last = date.fromisoformat(day.day)
+    if today > last and _date(day.zone, at) > last:
+        return _Day(scope, str(today), zone)
+    if day.zone != zone:
+        day.day, day.zone, day.moved = str(max(last, today)), zone, True
+    return day
+
+
+def _opened(tx: Tx, day: _Day) -> int:
+    """The id of the day's row, which is written if need be."""
+    if not day.id:
+        day.id = int(tx.one("spend_open", scope=day.scope, day=day.day, zone=day.zone)["id"])
+    elif day.moved:
+        tx.run("spend_move", id=day.id, day=day.day, zone=day.zone)
+    return day.id
+
+
+def _from(row: Any) -> _Day:
+    return _Day(
+        row["scope"],
+        row["day"],
+        row["zone"],
+        row["id"],
+        False,
+        row["turns"],
+        row["tokens"],
+        row["nano"],
+        row["held_tokens"],
+        row["held_nano"],
+        row["warned"],
+    )
+
+
+def _today(day: _Day) -> Today:
+    return Today(day.turns, day.tokens, day.nano / NANO, day.held_tokens, day.held_nano / NANO, day.until)
+
+
+def _date(zone: str, at: float) -> date:
+    return datetime.fromtimestamp(at, ZoneInfo(zone)).date()
+
+
+def _end(day: date, zone: str) -> float:
+    return datetime.combine(day + timedelta(days=1), time(), ZoneInfo(zone)).timestamp()
+
+
+def _leaves(window: Sequence[Any], count: int) -> float:
+    """When the last of the first `count` was counted."""
+    for row in window:
+        count -= row["count"]
+        if count <= 0:
+            break
+    return float(row["at"])
+
+
+# Money and tokens ---------------------------------------------------------------------------------------------------
+
+
+def cost(price: Price, usage: Usage) -> float:
+    """USD of a call."""
+    cached = min(usage.cached, usage.input)  # a server may say anything
+    again = price.input if price.cached_input is None else price.cached_input
+    usd = (usage.input - cached) * price.input + cached * again + usage.output * price.output
+    return usd / 1_000_000
+
+
+def _most(price: Price, input_: int, output: int) -> float:
+    return (input_ * max(price.input, price.cached_input or 0) + output * price.output) / 1_000_000
+
+
+def _nano(usd: float) -> int:
+    return round(usd * NANO)
+
+
+def _exact(column: str, most: float) -> float:
+    return _nano(most) if column == "nano" else most
+
+
+def bound(text: str) -> int:
+    """At most so many tokens: its bytes in UTF-8.
+
+    Tokenizers of today's models work on bytes, or fall back to them for what they have no word for; a token then stands for
+    one byte at the least. Plain English has about four bytes to a token, so this is far above what is usual: it is a promise
+    and no guess.
+    """
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+MESSAGE_BOUND = (
+    64  # tokens that mark a message or a call in a model's own format, its id of up to 40 characters included
+)
+TOOLS_BOUND = 1000  # tokens of the instructions that a provider adds where tools are offered
+
+
+def request_bound(request: ModelRequest) -> int:
+    """At most so many tokens will be read for a request, whichever provider it goes to."""
+    total = bound(request.system) + MESSAGE_BOUND
+    for event in request.events:
+        total += MESSAGE_BOUND
+        match event:
+            case UserSaid() | Summarised():
+                total += bound(user_text(event))
+            case AssistantSaid():
+                total += bound(event.text)
+                total += sum(
+                    MESSAGE_BOUND + bound(call.name) + len(json.dumps(arguments(call)))
+                    for call in event.calls
+                )
+                if event.opaque is not None:  # a provider's own words about its thinking, sent back to it
+                    total += len(json.dumps(event.opaque, default=str))
+            case ToolReturned():
+                total += bound(event.content)
+    if request.tools:
+        total += TOOLS_BOUND
+        for tool in request.tools:
+            # Twice: providers write the schema anew, some of them indented.
+            total += 2 * len(json.dumps([tool.name, tool.description, tool.parameters])) + MESSAGE_BOUND
+    return total
+
+
+# Places -------------------------------------------------------------------------------------------------------------
+
+
+class Places:
+    """How many turns run at a time, of one person and of everybody; whoever finds no place waits, first come first served.
+
+    A person's places come first: whoever sends a hundred messages at once waits behind their own, not before others'.
+    """
+
+    def __init__(self, each: int, total: int) -> None:
+        self._each = each
+        self._total = _Queue(total)
+        self._people: dict[str, _Queue] = {}
+
+    def resize(self, each: int, total: int) -> None:
+        """Other numbers from now on. Nobody loses a place; where there are fewer, the next ones are given later."""
+        self._each = each
+        self._total.resize(total)
+        for person in self._people.values():
+            person.resize(each)
+
+    @asynccontextmanager
+    async def taken(self, user_id: str) -> AsyncIterator[None]:
+        """A place for the length of the block. Who is cancelled while they wait, or inside, leaves nothing behind."""
+        person = self._people.get(user_id)
+        if person is None:
+            person = self._people[user_id] = _Queue(self._each)
+        try:
+            async with person.place(), self._total.place():
+                yield
+        finally:
+            if person.empty:
+                self._people.pop(user_id, None)
+
+
+class _Queue:
+    """A number of places and those who wait for one."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def empty(self) -> bool:
+        return not self._taken and not self._waiting
+
+    def resize(self, places: int) -> None:
+        self._places = places
+        self._give()
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._give()
+        try:
+            await turn
+            yield
+        finally:
+            if turn.cancelled():
+                with suppress(ValueError):
+                    self._waiting.remove(turn)
+            else:
+                self._taken -= 1
+            self._give()
+
+    def _give(self) -> None:
+        """Hand free places to the first in line."""
+        while self._waiting and self._taken < self._places:
+            turn = self._waiting.popleft()
+            if not turn.cancelled():
+                self._taken += 1
+                turn.set_result(None)
