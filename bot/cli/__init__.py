@@ -170,7 +170,7 @@ def _run(loaded: Loaded, names: list[str]) -> None:
     from bot.app import run as run_app
 
     try:
-        asyncio.run(run_app(config, names, loaded.note))
+        asyncio.run(run_app(config, names, loaded.note, loaded.path))
     except Exception as exc:
         import structlog
 
@@ -329,3 +329,10 @@ def history(path: Path | None, user: str, date: str | None) -> None:
         click.echo(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", whole), nl=False)
     else:
         click.echo(whole.encode(), nl=False)  # exactly: of text, click would drop what looks like a colour
+
+
+# Here and not above: each adds its commands to `main`.
+from bot.cli import usage  # noqa: E402, F401
+
+
+from bot.cli import dead  # noqa: E402, F401 - its commands are part of `main`

@@ -197,12 +197,22 @@ INSERT INTO usage (at, turn_id, user_id, chat_key, model, input, cached, output,
 VALUES (:at, :turn_id, :user_id, :chat_key, :model, :input, :cached, :output, :usd);
 
 -- name: usage_of_person  A person's calls since a time.
-SELECT count(*) AS calls, coalesce(sum(input), 0) AS input, coalesce(sum(cached), 0) AS cached,
-       coalesce(sum(output), 0) AS output, coalesce(sum(usd), 0.0) AS usd
+SELECT count(*) AS calls,
+       coalesce(sum(input) FILTER (WHERE state = 'settled'), 0) AS input,
+       coalesce(sum(cached) FILTER (WHERE state = 'settled'), 0) AS cached,
+       coalesce(sum(output) FILTER (WHERE state = 'settled'), 0) AS output,
+       coalesce(sum(usd) FILTER (WHERE state = 'settled'), 0.0) AS usd,
+       count(*) FILTER (WHERE state = 'reserved') AS unsettled,
+       coalesce(sum(usd) FILTER (WHERE state = 'reserved'), 0.0) AS unsettled_usd
 FROM usage WHERE user_id = :user_id AND at >= :since;
 
 -- name: usage_total  Everybody's calls since a time, by model.
-SELECT model, count(*) AS calls, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, sum(usd) AS usd
+SELECT model, count(*) AS calls,
+       coalesce(sum(input) FILTER (WHERE state = 'settled'), 0) AS input,
+       coalesce(sum(cached) FILTER (WHERE state = 'settled'), 0) AS cached,
+       coalesce(sum(output) FILTER (WHERE state = 'settled'), 0) AS output,
+       coalesce(sum(usd) FILTER (WHERE state = 'settled'), 0.0) AS usd,
+       count(*) FILTER (WHERE state = 'reserved') AS unsettled
 FROM usage WHERE at >= :since GROUP BY model ORDER BY model;
 
 -- name: room_add  A message of a group.
