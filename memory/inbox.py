@@ -1,6 +1,6 @@
 """The durable edge where platforms' updates come in: kept before they are confirmed, each taken up by one turn.
 
-All functions run inside a `Tx`. A row's body (people's words) goes when its turn is over.
+All functions run inside a `Tx`. A row's body (people's words) goes when its turn is over, unless that was given up.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def guard(tx: Tx, claim: Claim) -> None:
         )
 
 
-def close(tx: Tx, claim: Claim, outcome: str, at: float) -> None:
-    """The turn is over: its rows are done and their words are gone."""
+def close(tx: Tx, claim: Claim, outcome: str, at: float, *, keep: bool = False) -> None:
+    """The turn is over: its rows are done and their words are gone; with `keep` they are dead letters (memory/dead.py)."""
     tx.run("turn_end", id=claim.turn_id, outcome=outcome, at=at)
-    tx.run("inbox_close", turn_id=claim.turn_id)
+    tx.run("inbox_keep" if keep else "inbox_close", turn_id=claim.turn_id)

@@ -77,6 +77,14 @@ def owed(tx: Tx, platform: str) -> list[Part]:
     return [_part(row) for row in tx.all("outbox_owed", platform=platform)]
 
 
+def revive(tx: Tx, platform: str) -> list[Part]:
+    """Make the dead parts that the operator wants to be tried again ready like any other; they are the caller's to deliver."""
+    return [
+        _part(row)
+        for row in sorted(tx.all("outbox_revive", platform=platform), key=lambda row: int(row["id"]))
+    ]
+
+
 def _part(row: Any) -> Part:
     return Part(
         row["id"],

@@ -1,0 +1,193 @@
+"""`boswell dead`: what could not be read, answered or delivered, to be looked at, tried again or let go of."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from bot.cli import WRONG, _config_option, _fail, _load, _with_database, main
+
+if TYPE_CHECKING:
+    from config import Config
+    from memory.database import Tx
+    from memory.dead import Letter
+
+F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
+
+
+@main.group()
+def dead() -> None:
+    """What could not be read, answered or delivered.
+
+    \b
+    u12  an update that could not be read
+    t13  a message whose turn was given up; t13 is also the reference that the person was told
+    r34  a part of a reply that could not be delivered
+
+    All of it is kept for 30 days.
+    """
+
+
+def _ids(command: F) -> F:
+    every = click.option("--all", "every", is_flag=True, help="All of them.")
+    return click.argument("ids", nargs=-1, metavar="[ID]...")(every(command))
+
+
+@dead.command("list")
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(path: Path | None, as_json: bool) -> None:
+    """List them, without anybody's words."""
+    from memory import dead as letters
+
+    found = _read(_config(path), letters.letters)
+    if as_json:
+        rows = [
+            {
+                "id": letter.id,
+                "kind": letter.kind,
+                "platform": letter.platform,
+                "chat": letter.chat,
+                "user": letter.user,
+                "at": letter.at,
+                "attempts": letter.attempts,
+                "problem": letter.problem,
+                "retrying": letter.asked,
+            }
+            for letter in found
+        ]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not found:
+        click.echo("There are no dead letters.")
+    now = time.time()
+    for letter in found:
+        click.echo(_neutral(_line(letter, now)))
+
+
+@dead.command()
+@_config_option
+@click.argument("id_", metavar="ID")
+def show(path: Path | None, id_: str) -> None:
+    """Print one, with its words or the platform's raw data."""
+    [letter] = _chosen(_config(path), [id_], every=False)
+    text = f"{_line(letter, time.time())}\n\n{letter.words}\n"
+    if sys.stdout is not None and sys.stdout.isatty():
+        click.echo(_neutral(text), nl=False)
+    else:
+        click.echo(
+            text.encode("utf-8", "replace"), nl=False
+        )  # exactly: of text, click would drop what looks like a colour
+
+
+@dead.command()
+@_config_option
+@_ids
+def retry(path: Path | None, ids: Sequence[str], every: bool) -> None:
+    """Try them again, now or when Boswell starts."""
+    from bot.app import locks_path
+    from memory import dead as letters
+    from memory import leases
+
+    config = _config(path)
+    chosen = _chosen(config, ids, every=every)
+
+    def ask(tx: Tx) -> None:
+        for letter in chosen:
+            letters.ask(tx, letter.kind, letter.number)
+
+    _write(config, ask)
+    for letter in chosen:
+        runs = leases.held(locks_path(config), f"adapter-{letter.platform}")
+        when = "is tried again now" if runs else f"is tried again when {letter.platform} is started"
+        click.echo(f"{letter.id} {when}.")
+
+
+@dead.command()
+@_config_option
+@_ids
+def drop(path: Path | None, ids: Sequence[str], every: bool) -> None:
+    """Erase them. What a transcript has of them stays there."""
+    from memory import dead as letters
+
+    config = _config(path)
+    chosen = _chosen(config, ids, every=every)
+
+    def erase(tx: Tx) -> None:
+        for letter in chosen:
+            letters.drop(tx, letter.kind, letter.number)
+
+    _write(config, erase)
+    with suppress(sqlite3.Error):  # another process is writing: its next checkpoint does it
+        _read(config, lambda tx: tx.one("wal_empty"))
+    for letter in chosen:
+        click.echo(f"{letter.id} is erased.")
+
+
+def _config(path: Path | None) -> Config:
+    return _load(path, secrets=False).config
+
+
+def _chosen(config: Config, ids: Sequence[str], *, every: bool) -> list[Letter]:
+    """The letters that were named, each once; ends the program if one is missing."""
+    from memory import dead as letters
+
+    if every == bool(ids):
+        raise click.UsageError("give the ids that `boswell dead list` shows, or --all")
+    try:
+        wanted = [letters.parse(id_) for id_ in dict.fromkeys(ids)]
+    except ValueError as exc:
+        _fail(str(exc), WRONG)
+    found = {(letter.kind, letter.number): letter for letter in _read(config, letters.letters)}
+    for id_, key in zip(dict.fromkeys(ids), wanted, strict=True):
+        if key not in found:
+            _fail(f"there is no dead letter {id_!r}; `boswell dead list` lists them")
+    return [found[key] for key in wanted] if ids else list(found.values())
+
+
+def _read(config: Config, unit: Callable[[Tx], T]) -> T:
+    result: T = _with_database(_database(config), lambda database: database.read(unit))
+    return result
+
+
+def _write(config: Config, unit: Callable[[Tx], T]) -> T:
+    result: T = _with_database(_database(config), lambda database: database.write(unit))
+    return result
+
+
+def _database(config: Config) -> Path:
+    from bot.app import database_path
+
+    path = database_path(config)
+    if not path.exists():
+        _fail(f"there is no database at {str(path)!r} yet; `boswell run` makes it")
+    return path
+
+
+def _line(letter: Letter, now: float) -> str:
+    whose = " ".join(filter(None, (letter.chat or letter.platform, letter.user)))
+    tries = "1 attempt" if letter.attempts == 1 else f"{letter.attempts} attempts"
+    retrying = ", to be tried again" if letter.asked else ""
+    return f"{letter.id:6} {letter.kind:6} {whose}, {_age(now - letter.at)} old, {tries}{retrying}: {letter.problem}"
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+def _neutral(text: str) -> str:
+    """What a person wrote must not act on the operator's terminal."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
