@@ -2,44 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from adapters.base import Person, Update
+from adapters.base import Chat, Person, Update
+from config.schema import AccessConfig, PlatformAccess
+
+Policy = Literal["pairing", "open", "closed"]
+
+
+class _Ids:
+    """A list of the configuration: ids, and beginnings of ids."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        self._exact = frozenset(entry for entry in entries if not entry.endswith("*"))
+        self._prefixes = tuple(entry[:-1] for entry in entries if entry.endswith("*"))
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._exact or id_.startswith(self._prefixes)
 
 
 class Gate:
-    """`open` lets everyone in; `closed` those whose user id is in `allow`, where an entry may end in `*`.
+    """Everybody is a stranger but those in `allow` (or speaking in a group that is), operators, and those who were approved.
 
-    Whoever sits at the console is let in always: they hold the files anyway.
+    Whoever sits at the console is let in always, as an operator: they hold the files anyway. `approved` is shared: it grows and
+    shrinks as operators decide.
     """
 
-    def __init__(
-        self, policy: Literal["open", "closed"], allow: Sequence[str], operators: Sequence[str] = ()
-    ) -> None:
-        self._operators = frozenset(operators)
-        self._open = policy == "open"
-        self._exact = frozenset(entry for entry in allow if not entry.endswith("*"))
-        self._prefixes = tuple(entry[:-1] for entry in allow if entry.endswith("*"))
+    def __init__(self, config: AccessConfig, approved: set[str]) -> None:
+        self._config = config
+        self._approved = approved
+        self._operators = frozenset(config.operators)
+        self._allow = _Ids(config.allow)
+        self._allow_there: dict[str, _Ids] = {}
+        self._groups: dict[str, _Ids | None] = {}
 
-    def allows(self, person: Person) -> bool:
+    def policy(self, platform: str) -> Policy:
+        """What happens to strangers there."""
+        return self._there(platform).policy or self._config.policy
+
+    def allows(self, person: Person, chat: Chat) -> bool:
+        """Whether what this person says in this chat is for us to read."""
         if not person.id:
             return False
-        return (
-            self._open
-            or person.id.startswith("console-")
-            or person.id in self._operators
-            or person.id in self._exact
-            or person.id.startswith(self._prefixes)
-        )
+        platform = chat.platform
+        if self.policy(platform) == "open" or self.commands(person) or person.id in self._approved:
+            return True
+        there = self._allow_there.get(platform)
+        if there is None:
+            there = self._allow_there[platform] = _Ids(self._there(platform).allow)
+        ids = (person.id,) if chat.kind == "private" else (person.id, chat.place)
+        return any(id_ in self._allow or id_ in there for id_ in ids)
 
+    def anybody(self) -> bool:
+        """Whether an operator has let anybody in."""
+        return bool(self._approved)
+
+    def approve(self, user_ids: Iterable[str]) -> None:
+        """They are let in from now on."""
+        self._approved.update(user_ids)
 
     def commands(self, person: Person) -> bool:
         """Whether the person is an operator: may approve, see the status, stop others' turns."""
-        return person.id in self._operators
+        return person.id.startswith("console-") or person.id in self._operators
+
+    def stays(self, chat: Chat) -> bool:
+        """Whether it may be in this chat at all."""
+        if chat.kind == "private":
+            return True
+        if chat.platform not in self._groups:
+            groups = self._there(chat.platform).groups
+            groups = self._config.groups if groups is None else groups
+            self._groups[chat.platform] = None if groups is None else _Ids(groups)
+        groups_ = self._groups[chat.platform]
+        return groups_ is None or chat.place in groups_
+
+    def _there(self, platform: str) -> PlatformAccess:
+        return getattr(self._config.platforms, platform, None) or PlatformAccess()
 
 
-Decision = Literal["turn", "command", "refuse", "overhear", "ignore"]
+Decision = Literal["turn", "command", "refuse", "leave", "overhear", "ignore"]
 
 
 def decide(
@@ -49,6 +91,8 @@ def decide(
 
     In a group only what is addressed to the assistant is for it, and a stranger's other words are neither answered nor kept.
     """
+    if not gate.stays(update.chat):
+        return "leave"
     private = update.chat.kind == "private"
     command = update.command is not None and (private or update.addressed or update.command in commands)
     if private:
@@ -57,7 +101,7 @@ def decide(
         wanted = command = False
     else:
         wanted = update.addressed or command or respond == "always"
-    if not gate.allows(update.person):
+    if not gate.allows(update.person, update.chat):
         return "refuse" if private or (respond != "never" and (update.addressed or command)) else "ignore"
     if command:
         return "command"

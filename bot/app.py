@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import sqlite3
 import time
@@ -19,15 +20,23 @@ import structlog
 
 import adapters as platforms
 from adapters.base import Adapter, AdapterError, Chat, Menu, Unauthorized
-from bot import models
+from bot import dead, models, telemetry
 from bot.access import Gate
 from bot.agent import Agent
 from bot.commands import COMMANDS
 from bot.delivery import Delivery
 from bot.engine import Engine, SqliteEngine
+from bot.health import Health, Vitals, keep
+from bot.metrics import Counters, Metrics
 from bot.models.base import Model
-from bot.turns import Settings, Turns
+from bot.pairing import Approvals
+from bot.reload import Reloader
+from bot.setup import Setup
+from bot.turns import Turns
+from bot.watch import Watch
 from config import Config
+from config.schema import AccessConfig
+from memory import dead as letters
 from memory import leases
 from memory.database import Database, Tx, open_database
 from memory.journal import Journal
@@ -47,69 +56,33 @@ class _Stop(Exception):
     pass
 
 
-class Health:
-    """An adapter's state, kept where `boswell status` finds it."""
-
-    def __init__(
-        self,
-        name: str,
-        database: Database,
-        tasks: asyncio.TaskGroup,
-        on_up: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._on_up = on_up
-        self._name = name
-        self._database = database
-        self._tasks = tasks
-        self._last = ("", "")
-
-    def up(self, detail: str = "") -> None:
-        self.set("up", detail)
-
-    def down(self, reason: str) -> None:
-        self.set("down", reason)
-
-    def set(self, state: str, detail: str) -> None:
-        if (state, detail) == self._last:
-            return
-        self._last = (state, detail)
-        if state == "up":
-            self._on_up()
-        (log.warning if state == "down" else log.info)(f"adapter_{state}", adapter=self._name, detail=detail)
-        self._tasks.create_task(_keep_status(self._database, self._name, state, detail))
-
-
-async def _keep_status(database: Database, name: str, state: str, detail: str) -> None:
-    """A status that can not be written (the disk is full) is lost: it must not end what it is about."""
-    try:
-        await database.write(lambda tx: _status(tx, name, state, detail))
-    except sqlite3.Error as exc:
-        log.error("database_failed", what="an adapter's status", problem=str(exc))
-
-
-def _status(tx: Tx, name: str, state: str, detail: str) -> None:
-    tx.run("status_set", name=name, state=state, detail=detail, at=time.time())
-
-
-def build_agent(config: Config) -> tuple[Agent, list[Model]]:
-    """The one agent of the configuration, and its models (to be closed)."""
+def build_setup(
+    config: Config, built: dict[str, Model], approved: set[str], metrics: Metrics | None = None
+) -> Setup:
+    """What works on turns. `built` has models that can be used as they are; those that are missing are added to it."""
     from bot.tools import ALL
 
-    built: list[Model] = []
-    name: str | None = config.agent.model
-    while name is not None:
-        built.append(models.build(name, config.models[name]))
-        name = config.models[name].fallback
+    def chain(name: str | None) -> tuple[Model, ...]:
+        found = []
+        while name is not None:
+            if name not in built:
+                built[name] = models.build(name, config.models[name])
+            found.append(built[name])
+            name = config.models[name].fallback
+        return tuple(found)
+
     agent = Agent(
         name=config.agent.name,
         prompt=config.agent.prompt,
-        models=tuple(built),
+        models=chain(config.agent.model),
         tools={tool: ALL[tool] for tool in config.agent.tools},
         max_tool_rounds=config.agent.max_tool_rounds,
         context_tokens=config.streams.context_tokens,
         max_output_tokens=config.models[config.agent.model].max_output_tokens,
+        middleware=metrics.middleware if metrics else (),
     )
-    return agent, built
+    chains = {there.model: chain(there.model) for there in config.chats.values() if there.model is not None}
+    return Setup(config, agent, Gate(config.access, approved), chains)
 
 
 def database_path(config: Config) -> Path:
@@ -120,8 +93,12 @@ def locks_path(config: Config) -> Path:
     return Path(config.data_dir) / "locks"
 
 
-async def run(config: Config, names: Sequence[str], note: str = "") -> None:
+async def run(
+    config: Config, names: Sequence[str], note: str = "", path: Path | None = None, *, http: bool = True
+) -> None:
     """Run the named adapters until they end or SIGTERM or SIGINT comes; then stop cleanly, within ten seconds.
+
+    A change of the file at `path`, or SIGHUP, is applied meanwhile. Without `http` no port is opened.
 
     Raises `leases.LeaseTaken` if another process runs one of them, and what `open_database` raises.
     """
@@ -144,17 +121,35 @@ async def run(config: Config, names: Sequence[str], note: str = "") -> None:
                 AdapterState(database, name),
             )
             stack.push_async_callback(_close, connected[name])
-        agent, built = build_agent(config)
-        for model in built:
-            stack.push_async_callback(_close, model)
+        built: dict[str, Model] = {}
+        stack.push_async_callback(_close_all, built)
+        approved: set[str] = set()
+        traces = telemetry.start(os.environ)
+        if traces is not None:
+            stack.push_async_callback(traces.close)
+        served = http and ("server" in config.model_fields_set or any(a.routes for a in connected.values()))
+        metrics = Counters(traces) if served else Metrics(traces)
+        setup = build_setup(config, built, approved, metrics)
         # What was imported stays for good: keep the collector from ever going through it (it was off until here).
         gc.freeze()
         gc.enable()
-        log.info("starting", adapters=list(names), model=built[0].name, label=built[0].label, note=note)
+        first = setup.agent.models[0]
+        log.info("starting", adapters=list(names), model=first.name, label=first.label, note=note)
         journal = Journal(database, Transcripts(Path(config.memory.dir)), tuple(f"{name}-" for name in names))
         try:
             async with asyncio.TaskGroup() as tasks:
-                await _serve(config, connected, agent, database, journal, tasks, stop, note, started)
+                house = assemble(config, connected, setup, database, journal, tasks, metrics=metrics)
+                reloader = _reloader(path, config, house, built, approved, tasks)
+                if path is not None:
+                    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+                    tasks.create_task(reloader.run(), name="reload")
+                approvals = Approvals(database, house.engine, approved, frozenset(names))
+                retry = partial(dead.take_up, database, connected, house.engine, house.delivery)
+                watch = Watch(database, [approvals.refresh, retry])
+                house.turns.stir = watch.stir
+                await approvals.refresh()
+                tasks.create_task(watch.run(), name="watch")
+                await _serve(config, connected, house, database, tasks, stop, note, started)
                 raise _Stop  # noqa: TRY301 - the idiom that ends a group: it cancels what still runs
         except* _Stop:
             pass
@@ -174,11 +169,12 @@ class House:
 def assemble(
     config: Config,
     connected: Mapping[str, Adapter],
-    agent: Agent,
+    setup: Setup,
     database: Database,
     journal: Journal,
     tasks: asyncio.TaskGroup,
     now: Callable[[], float] = time.time,
+    metrics: Metrics | None = None,
 ) -> House:
     """Put the parts together and start the transcripts' writer. All their tasks are in `tasks`."""
 
@@ -194,26 +190,61 @@ def assemble(
         tasks.create_task(migrate(chat, new_id))
 
     tasks.create_task(journal.run(), name="transcripts")
-    delivery = Delivery(database, connected, tasks, now, migrated)
-    turns = Turns(database, agent, delivery, journal, _settings(config), now)
+    metrics = metrics or Metrics()
+    delivery = Delivery(database, metrics.watched(connected), tasks, now, migrated, metrics)
+    turns = Turns(database, setup, delivery, journal, now, metrics)
     engine = SqliteEngine(database, turns, tasks, locks_path(config), config.streams.on_busy, now)
     return House(delivery, turns, engine, journal)
+
+
+def _reloader(
+    path: Path | None,
+    config: Config,
+    house: House,
+    built: dict[str, Model],
+    approved: set[str],
+    tasks: asyncio.TaskGroup,
+) -> Reloader:
+    """What applies a changed configuration: everything new is built first, then put in place in one step."""
+
+    def apply(old: Config, new: Config) -> None:
+        same = {name: built[name] for name in built if new.models.get(name) == old.models.get(name)}
+        setup = build_setup(new, same, approved, house.turns.metrics)
+        retired, gone = (
+            house.turns.setup,
+            [built[name] for name in built if same.get(name) is not built[name]],
+        )
+        built.clear()
+        built.update(same)
+        house.turns.setup = setup
+        house.turns.zones.clear()
+        house.engine.on_busy = new.streams.on_busy
+        tasks.create_task(_retire(retired, gone), name="models of the configuration before")
+
+    return Reloader(path, config, apply)
+
+
+async def _retire(setup: Setup, gone: Sequence[Model]) -> None:
+    """Close models once the last turn that uses them is over."""
+    try:
+        await setup.unused()
+    finally:
+        for model in gone:
+            await _close(model)
 
 
 async def _serve(
     config: Config,
     connected: Mapping[str, Adapter],
-    agent: Agent,
+    house: House,
     database: Database,
-    journal: Journal,
     tasks: asyncio.TaskGroup,
     stop: asyncio.Event,
     note: str,
     started: float,
 ) -> None:
     tasks.create_task(_keep_house(database), name="housekeeping")
-    house = assemble(config, connected, agent, database, journal, tasks)
-    delivery, engine = house.delivery, house.engine
+    delivery, engine, journal = house.delivery, house.engine, house.journal
 
     async def drained() -> None:
         await engine.idle("console")
@@ -227,24 +258,39 @@ async def _serve(
             log.info("recovered", adapter=name, updates=rows, replies=parts)
         if name == "console":
             adapter.banner, adapter.drain = note, drained  # type: ignore[attr-defined]  # only the console has them
-    if config.access.policy == "closed" and not config.access.allow and set(connected) - {"console"}:
+    access = config.access
+    if (
+        access == AccessConfig(policy="closed", groups=access.groups)
+        and not house.turns.setup.gate.anybody()
+        and set(connected) - {"console"}
+    ):
         log.warning(
             "nobody_is_let_in", note="access.policy is closed and access.allow is empty: everybody is refused"
         )
-    if any(adapter.routes for adapter in connected.values()):
-        from bot.server import serve
+    vitals, metrics = Vitals(database, connected), house.turns.metrics
+    if isinstance(metrics, Counters):
+        from bot.server import own_routes, serve
 
-        await serve(config.server, [route for a in connected.values() for route in a.routes], tasks)
+        routes = [*own_routes(vitals, metrics, database), *(r for a in connected.values() for r in a.routes)]
+        await serve(config.server, routes, tasks)
+
+    def up(name: str) -> None:
+        delivery.mended(name)
+        house.turns.stir()  # a dead letter may wait for its adapter to be connected
+
     receiving = []
     for name, adapter in connected.items():
-        health = Health(name, database, tasks, partial(delivery.mended, name))
+        health = Health(name, adapter.limits.quiet, database, tasks, partial(up, name))
+        vitals.adapters[name] = health
         receiving.append(tasks.create_task(_supervise(adapter, engine, health, stop), name=f"adapter {name}"))
+    vitals.phase = "running"
     log.info("started", seconds=round(time.monotonic() - started, 2))
     stopping = tasks.create_task(stop.wait(), name="stop")
     ended = tasks.create_task(_all(receiving), name="adapters")
     await asyncio.wait([stopping, ended], return_when=asyncio.FIRST_COMPLETED)
 
     log.info("stopping")
+    vitals.stop()
     for task in receiving:
         task.cancel()
     await asyncio.wait(receiving)
@@ -254,7 +300,7 @@ async def _serve(
             await delivery.drained()
             await journal.flush()
     for name in connected:
-        await _keep_status(database, name, "stopped", "")
+        await keep(database, name, "stopped")
 
 
 async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -296,6 +342,7 @@ async def _keep_house(database: Database) -> None:
         before = time.time() - KEEP_ROWS
         tx.run("inbox_prune", before=before)
         tx.run("outbox_prune", before=before)
+        letters.prune(tx, time.time())
 
     while True:
         await asyncio.sleep(3600)  # not at start: it would compete with the first answers
@@ -304,17 +351,6 @@ async def _keep_house(database: Database) -> None:
         except sqlite3.Error as exc:
             log.error("database_failed", what="letting go of old rows", problem=str(exc))
         await asyncio.sleep(86400 - 3600)
-
-
-def _settings(config: Config) -> Settings:
-    return Settings(
-        Gate(config.access.policy, config.access.allow),
-        config.groups,
-        {name: model.price for name, model in config.models.items()},
-        config.memory.timezone,
-        config.agent.turn_timeout,
-        config.streams.context_tokens,
-    )
 
 
 async def _lease(stack: AsyncExitStack, config: Config, name: str) -> None:
@@ -328,6 +364,11 @@ async def _lease(stack: AsyncExitStack, config: Config, name: str) -> None:
             await asyncio.sleep(0.3)
         else:
             return
+
+
+async def _close_all(built: Mapping[str, Model]) -> None:
+    for model in built.values():
+        await _close(model)
 
 
 async def _close(thing: Any) -> None:

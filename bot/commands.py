@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from adapters.base import Button
 from bot import sentences
+from bot.pairing import pair
 from bot.tools.base import ToolProblem
 from bot.tools.history import read_history, render_history
 from memory.database import Tx
@@ -44,6 +45,7 @@ class Answer:
     text: str
     also: Callable[[Tx], object] | None = None
     buttons: tuple[Button, ...] = ()
+    stirs: bool = False  # what it writes is to be acted upon at once, as if another process had written it
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Command:
 
 
 async def _start(ctx: CommandContext) -> Answer:
-    name = ctx.turns.agent.name
+    name = ctx.turns.setup.agent.name
     return Answer(
         f"Hello, I am {name}. Just write to me. I remember what we say; /help lists what else I can do."
     )
@@ -173,4 +175,5 @@ COMMANDS: dict[str, Command] = {
     "history": Command("what we said today, or on a date: /history 2026-01-31", _history),
     "timezone": Command("show or set your time zone: /timezone Europe/Vienna", _timezone),
     "usage": Command("how much you have used", _usage),
+    "pair": Command("for operators: who may talk", pair),
 }

@@ -32,6 +32,7 @@ from adapters.base import (
 )
 from bot import sentences
 from bot.events import Delta
+from bot.metrics import Metrics
 from bot.stream import Stream, Subscription
 from bot.text import split
 from memory import outbox
@@ -157,6 +158,8 @@ class Preview:
         if not self.part.message_id:
             shown = self._adapter.limits.stub if self.part.stub else self._head()
             await self._delivery.post(self._adapter, self.part, shown)
+            if not self.part.stub:
+                self._delivery.metrics.text_shown(self.part.turn_id)
             if self.part.stub:  # a quick answer is complete by then, and needs one edit instead of two
                 await _within(self._ended, min(FIRST_EDIT, pace.edit_interval(self._chat)))
         began = time.monotonic()
@@ -170,6 +173,7 @@ class Preview:
                         self._chat, self.part.message_id, text, final=False, buttons=buttons
                     )
                     shown, below = text, buttons
+                    self._delivery.metrics.text_shown(self.part.turn_id)
                 except RateLimited as exc:
                     pace.pause(self._chat, exc.retry_after)
                 except Refused:
@@ -237,14 +241,17 @@ class Delivery:
         tasks: asyncio.TaskGroup,
         now: Callable[[], float] = time.time,
         on_migrated: Callable[[Chat, str], object] = lambda _chat, _id: None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.tasks = tasks
+        self.metrics = metrics or Metrics()
         self._database = database
         self._adapters = adapters
         self._now = now
         self._on_migrated = on_migrated
         self._paces = {name: Pace(adapter) for name, adapter in adapters.items()}
         self._queues: dict[str, deque[Part]] = {}
+        self._queued: set[int] = set()
         self._previews: dict[int, Preview] = {}
         self._queue_ended = asyncio.Event()
         self._mended = {name: asyncio.Event() for name in adapters}
@@ -311,8 +318,11 @@ class Delivery:
         return [part for part in parts if part is not None]
 
     def submit(self, parts: list[Part]) -> None:
-        """Deliver parts that are committed."""
+        """Deliver parts that are committed; those that wait here already are passed over."""
         for part in parts:
+            if part.id in self._queued:
+                continue
+            self._queued.add(part.id)
             chat = Chat(**part.chat)
             queue = self._queues.get(chat.key)
             if queue is None:
@@ -321,6 +331,10 @@ class Delivery:
                 self.tasks.create_task(self._deliver_all(chat.key, queue), name=f"delivery to {chat.key}")
             else:
                 queue.append(part)
+
+    async def leave(self, chat: Chat) -> None:
+        """Go out of a group, by its platform's adapter. Raises what that raises."""
+        await self._adapters[chat.platform].leave(chat)
 
     def shown(self, turn_id: int) -> str:
         """The text of a running turn's preview, as far as it has come."""
@@ -347,13 +361,14 @@ class Delivery:
     async def _deliver_all(self, key: str, queue: deque[Part]) -> None:
         while queue:
             try:
-                await self._deliver(queue[0])
+                with self.metrics.delivering(queue[0]):
+                    await self._deliver(queue[0])
             except sqlite3.Error as exc:
                 # Not even that it can not be delivered could be written: it stays owed
                 log.error("database_failed", turn=queue[0].turn_id, problem=str(exc), retry_in=RETRY)
                 await asyncio.sleep(RETRY)
                 continue
-            queue.popleft()
+            self._queued.discard(queue.popleft().id)
         del self._queues[key]
         self._queue_ended.set()  # whoever waits looks again; the next ones wait for the next end
         self._queue_ended = asyncio.Event()
@@ -420,6 +435,7 @@ class Delivery:
                 await adapter.edit(chat, part.message_id, text, final=True, buttons=_buttons(part))
             else:
                 part.message_id = await self._post(adapter, chat, part, text)
+        self.metrics.text_shown(part.turn_id)
         part_id, message_id = part.id, part.message_id
 
         def mark(tx: Tx) -> None:

@@ -57,6 +57,9 @@ class Job:
 class Worker(Protocol):
     """What an engine needs from the application. Neither verb raises anything but CancelledError."""
 
+    async def prepare(self, updates: Sequence[Update]) -> None:
+        """Look up what `decide` needs to know about these."""
+
     def decide(self, update: Update) -> tuple[Decision, str]:
         """What to do with a message, and in which lane."""
 
@@ -125,7 +128,7 @@ class SqliteEngine:
         self._worker = worker
         self._tasks = tasks
         self._locks = locks
-        self._on_busy = on_busy
+        self.on_busy = on_busy
         self._now = now
         self._lanes: dict[str, _Lane] = {}
         self._known: set[int] = set()
@@ -153,6 +156,7 @@ class SqliteEngine:
         return None
 
     async def _accept(self, received: Sequence[Received]) -> None:
+        await self._worker.prepare([item.update for item in received if item.update is not None])
         at = self._now()
         rows = [self._row(item, at) for item in received]
         for _, job in rows:
@@ -200,7 +204,7 @@ class SqliteEngine:
         job = Job(0, lane, decision, update)
         if decision in ("ignore", "overhear"):
             return Row(item.source, item.key, platform, "ignored", at, user_id=update.person.id), job
-        if decision == "refuse":  # a stranger's words are not kept
+        if decision in ("refuse", "leave"):  # a stranger's words are not kept
             job.update = replace(update, text="", args="", command=None)
         row = Row(
             item.source,
@@ -326,7 +330,7 @@ class SqliteEngine:
                         waiting.stopped = True
                         job.dropped += 1
                 job.ended += self._stop(target)
-        elif job.decision == "turn" and self._on_busy == "interrupt":
+        elif job.decision == "turn" and self.on_busy == "interrupt":
             self._stop(lane)
         lane.queue.append(job)
         if lane.task is None and not self._draining:
@@ -360,7 +364,7 @@ class SqliteEngine:
     async def _work(self, lane: _Lane) -> None:
         while lane.queue and not self._draining:
             job = lane.queue.popleft()
-            if self._on_busy == "collect" and _collectable(job):
+            if self.on_busy == "collect" and _collectable(job):
                 self._collect(lane, job)
             lane.running = job
             try:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from bot.errors import LimitReached
-from bot.events import AssistantSaid, Summarised, ToolReturned, Usage, UserSaid
+from bot.events import AssistantSaid, Summarised, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import ModelRequest
 from bot.models.history import arguments, user_text
 from config.schema import LimitsConfig, Price
@@ -366,15 +366,15 @@ def bound(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-MESSAGE_BOUND = (
-    64  # tokens that mark a message or a call in a model's own format, its id of up to 40 characters included
-)
-TOOLS_BOUND = 1000  # tokens of the instructions that a provider adds where tools are offered
+MESSAGE_BOUND = 16  # tokens that mark a message in a model's own format
+CALL_BOUND = 128  # and a tool call or its result, with its id of up to 40 characters
+TOOLS_BOUND = 1000  # tokens of the instructions that a provider adds where there are tools
 
 
 def request_bound(request: ModelRequest) -> int:
     """At most so many tokens will be read for a request, whichever provider it goes to."""
     total = bound(request.system) + MESSAGE_BOUND
+    calls: list[ToolCall] = []
     for event in request.events:
         total += MESSAGE_BOUND
         match event:
@@ -382,20 +382,19 @@ def request_bound(request: ModelRequest) -> int:
                 total += bound(user_text(event))
             case AssistantSaid():
                 total += bound(event.text)
-                total += sum(
-                    MESSAGE_BOUND + bound(call.name) + len(json.dumps(arguments(call)))
-                    for call in event.calls
-                )
+                calls += event.calls
                 if event.opaque is not None:  # a provider's own words about its thinking, sent back to it
                     total += len(json.dumps(event.opaque, default=str))
             case ToolReturned():
-                total += bound(event.content)
-    if request.tools:
-        total += TOOLS_BOUND
-        for tool in request.tools:
-            # Twice: providers write the schema anew, some of them indented.
-            total += 2 * len(json.dumps([tool.name, tool.description, tool.parameters])) + MESSAGE_BOUND
-    return total
+                # As JSON: some put it so before the model.
+                total += bound(json.dumps(event.content, ensure_ascii=False)) + CALL_BOUND
+    for call in calls:
+        # Where a request offers no tools, those of its history may have to be declared all the same.
+        total += 3 * bound(call.name) + len(json.dumps(arguments(call))) + 2 * CALL_BOUND
+    for tool in request.tools:
+        # Twice: providers write the schema anew, some of them indented.
+        total += 2 * len(json.dumps([tool.name, tool.description, tool.parameters])) + CALL_BOUND
+    return total + (TOOLS_BOUND if calls or request.tools else 0)
 
 
 # Places -------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,19 @@ from bot import errors
 REFUSED = (
     "Sorry, I only talk with people my operator has let in. If you know them, give them this id: {user_id}"
 )
+PAIRING = (
+    "Hello. I only talk with people my operator has let in. To ask for that, give them this code: {code} "
+    "(good for an hour)."
+)
+PAIRED = "You are let in now. Just write to me; /help lists what I can do."
+NO_SUCH_CODE = "There is no such code, or its hour is over. /pair lists those that wait."
+PAIR_APPROVED = "{person} is let in and will be told."
+PAIR_DENIED = "{person} is kept out and will not be answered any more."
+PAIR_REVOKED = "{user} is a stranger again."
+NOTHING_TO_REVOKE = "Nothing was decided about {user}. Those in the configuration are changed there."
+PAIR_USAGE = "/pair lists who waits; /pair approve CODE, /pair deny CODE, /pair revoke USER."
+NOBODY_WAITS = "Nobody waits to be let in."
+OPERATORS_ONLY = "That is for operators only."
 STOP_BUTTON = "Stop"
 STOPPED_MARK = "(stopped)"
 STOPPED = "Stopped."

@@ -11,28 +11,30 @@ import hashlib
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import structlog
 
-from adapters.base import Button, Chat, Update
-from bot import access, context, sentences
+from adapters.base import AdapterError, Button, Chat, Update
+from bot import access, context, dead, pairing, sentences
 from bot import stream as streams_
-from bot.access import Decision, Gate
-from bot.agent import Agent, Interrupted, ModelCall, Reply
+from bot.access import Decision
+from bot.agent import Interrupted, ModelCall, Reply
 from bot.commands import COMMANDS, CommandContext
 from bot.delivery import Delivery
 from bot.engine import Job
 from bot.errors import TurnTimedOut
 from bot.events import AssistantSaid, Event, Usage, UserSaid, Variables
+from bot.metrics import Metrics
+from bot.setup import Setup
 from bot.stream import Stream, Streams
 from bot.text import is_blank
 from bot.tools.base import ToolContext
-from config.schema import GroupsConfig, Price
-from memory import inbox, journal, outbox
+from config.schema import Price
+from memory import inbox, journal, outbox, people
 from memory.database import Database, Fenced, Tx
 from memory.inbox import Claim
 from memory.journal import Journal
@@ -44,19 +46,8 @@ log = structlog.get_logger(__name__)
 PLAUSIBLE = 2 * 86400.0  # seconds
 RETRY, RETRY_MOST = 5.0, 60.0  # seconds until a turn that the database failed is tried again
 MOST_ATTEMPTS = 12  # of one turn, over restarts
+LEAVE_INTERVAL = 3600.0  # seconds between two tries to go out of one group
 REFUSAL_INTERVAL = 3600.0  # seconds between two refusals of one stranger
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What of the configuration a turn needs."""
-
-    gate: Gate
-    groups: GroupsConfig
-    prices: Mapping[str, Price]
-    timezone: str
-    turn_timeout: float
-    context_tokens: int
 
 
 class Turns:
@@ -65,32 +56,41 @@ class Turns:
     def __init__(
         self,
         database: Database,
-        agent: Agent,
+        setup: Setup,
         delivery: Delivery,
         journal_: Journal,
-        settings: Settings,
         now: Callable[[], float] = time.time,
+        metrics: Metrics | None = None,
     ) -> None:
         self.database = database
-        self.agent = agent
+        self.setup = setup  # replaced at a reload; a turn keeps the one it began with
         self.delivery = delivery
         self.journal = journal_
-        self.settings = settings
         self.now = now
+        self.metrics = metrics or Metrics()
         self.streams = Streams(database)
+        self.stir: Callable[[], None] = lambda: None  # set by who acts on what commands decide
+        self._left: dict[str, float] = {}
         self.zones: OrderedDict[str, str] = OrderedDict()
         self._calls: dict[int, list[ModelCall]] = {}  # of running turns, for those that are stopped
 
     # What the engine asks for --------------------------------------------------------------------------------------
 
     def decide(self, update: Update) -> tuple[Decision, str]:
-        groups = self.settings.groups
-        decision = access.decide(update, self.settings.gate, groups.respond, tuple(COMMANDS))
+        setup = self.setup
+        groups = setup.groups
+        respond = setup.there(update.chat, update.person).respond or groups.respond
+        decision = access.decide(update, setup.gate, respond, tuple(COMMANDS))
+        if decision == "leave":  # where it can not leave, it does not try for every message
+            if self._left.get(update.chat.key, 0.0) > self.now() - LEAVE_INTERVAL:
+                decision = "ignore"
+            else:
+                self._left[update.chat.key] = self.now()
         shared = update.chat.kind == "group" and groups.stream == "chat" and decision != "refuse"
         return decision, f"{update.chat.key}:{'*' if shared else update.person.id}"
 
     def commands_others(self, update: Update) -> bool:
-        return self.settings.gate.commands(update.person)
+        return self.setup.gate.commands(update.person)
 
     def overheard(self, tx: Tx, update: Update) -> None:
         self._room_add(
@@ -109,8 +109,26 @@ class Turns:
         tx.run("inbox_rename", platform=chat.platform, old=old, new=new)
         tx.run("room_rename", old=chat.key, new=replace(chat, id=new_id).key)
 
+    async def prepare(self, updates: Sequence[Update]) -> None:
+        """Whoever was approved by another process a moment ago is a stranger no more."""
+        gate = self.setup.gate
+        unknown = {
+            update.person.id
+            for update in updates
+            if update.kind == "message"
+            and gate.policy(update.chat.platform) == "pairing"
+            and not gate.allows(update.person, update.chat)
+            and update.person.id
+        }
+        if unknown:
+            found = await self.database.read(
+                lambda tx: {one for one in unknown if people.state(tx, one) == "approved"}
+            )
+            gate.approve(found)
+
     async def run(self, job: Job) -> None:
         began = self.now()
+        self.metrics.turn_began(job.id, job.update.chat.platform, asks=job.decision == "turn")
         while True:
             stopped = job.stopped
             try:
@@ -122,6 +140,7 @@ class Turns:
                     raise
                 task.uncancel()  # a person stopped it: the next round brings it to its end
         update = job.update
+        self.metrics.turn_ended(job.id, update.chat.platform, outcome)
         log.info(
             "turn",
             turn=job.id,
@@ -156,6 +175,8 @@ class Turns:
                     return await self._turn(job)
                 case "command":
                     return await self._command(job)
+                case "leave":
+                    return await self._leave(job)
                 case _:
                     return await self._refuse(job)
         except Fenced:
@@ -176,11 +197,16 @@ class Turns:
     # A turn of the agent -------------------------------------------------------------------------------------------
 
     async def _turn(self, job: Job) -> tuple[str, dict[str, Any]]:
-        problem = self._unreadable(job.update)
+        setup = self.setup
+        with setup.in_use():
+            return await self._turn_with(setup, job)
+
+    async def _turn_with(self, setup: Setup, job: Job) -> tuple[str, dict[str, Any]]:
+        problem = self._unreadable(setup, job.update)
         if problem:
             await self._say(job, problem, "unreadable", stub=True)
             return "unreadable", {}
-        turn = await self._begin(job)
+        turn = await self._begin(setup, job)
         # It may be what ends the process each time, and each try is paid for
         if turn.claim.attempt > MOST_ATTEMPTS:
             log.error("turn_given_up", turn=job.id, attempts=turn.claim.attempt - 1)
@@ -190,8 +216,8 @@ class Turns:
         self.delivery.preview(turn.part, turn.stream, said)
         self._calls[job.id] = turn.calls
         try:
-            async with asyncio.timeout(self.settings.turn_timeout) as timer:
-                reply = await self.agent.ask(
+            async with asyncio.timeout(setup.turn_timeout) as timer:
+                reply = await setup.agent_in(job.update.chat, job.update.person).ask(
                     None,
                     stream=turn.stream,
                     variables=turn.variables,
@@ -205,9 +231,7 @@ class Turns:
         except TimeoutError:
             if not timer.expired():
                 raise
-            cause = TurnTimedOut(
-                f"the turn took longer than agent.turn_timeout ({self.settings.turn_timeout:g} s)"
-            )
+            cause = TurnTimedOut(f"the turn took longer than agent.turn_timeout ({setup.turn_timeout:g} s)")
             return await self._failed(job, turn, Interrupted(cause, self.delivery.shown(job.id)))
         self._calls.pop(job.id, None)
         self._completed(turn)
@@ -219,11 +243,12 @@ class Turns:
         }
 
     def joins(self, updates: Sequence[Update]) -> bool:
-        if any(self._unreadable(update) for update in updates):
+        setup = self.setup
+        if any(self._unreadable(setup, update) for update in updates):
             return False  # it gets a sentence of its own
-        return sum(context.tokens(update.text) for update in updates) <= self.settings.context_tokens // 2
+        return sum(context.tokens(update.text) for update in updates) <= setup.context_tokens // 2
 
-    def _unreadable(self, update: Update) -> str | None:
+    def _unreadable(self, setup: Setup, update: Update) -> str | None:
         """The sentence for a message that no model should be paid for."""
         if is_blank(update.text):
             return (
@@ -231,12 +256,12 @@ class Turns:
                 if update.unsupported
                 else sentences.EMPTY_MESSAGE
             )
-        most = self.settings.context_tokens // 2
+        most = setup.context_tokens // 2
         if context.tokens(update.text) > most:
             return sentences.TOO_LONG.format(have=len(update.text), most=most * 2)
         return None
 
-    async def _begin(self, job: Job) -> _Turn:
+    async def _begin(self, setup: Setup, job: Job) -> _Turn:
         """Claim the turn, log the message, open the reply: one transaction. Raises `Fenced` if the turn is over already."""
         update = job.update
         zone = await self.zone(update.person.id)
@@ -254,7 +279,7 @@ class Turns:
             if stream is None or resumed:
                 stream = self.streams.load(tx, claim.stream_id, opened["opened_at"])
             logged: Sequence[Event] = stream.of_turn(claim.turn_id)
-            new: list[Event] = [] if logged else self._said(tx, jobs, claim.stream_id)
+            new: list[Event] = [] if logged else self._said(setup, tx, jobs, claim.stream_id)
             first = streams_.write(tx, claim.stream_id, claim.turn_id, new, at) if new else 0
             part = self.delivery.begin(
                 tx, job.id, update.chat, self._reply_to(update), via=update.via, resumed=resumed
@@ -262,7 +287,7 @@ class Turns:
             if part is None:
                 raise Fenced(f"turn {job.id} has its reply already")
             variables = _variables(tx, update, zone, str(job.id))
-            return _Turn(claim, stream, part, variables, job, logged, new, first)
+            return _Turn(setup, claim, stream, part, variables, job, logged, new, first)
 
         turn = await self.database.write(unit)
         self.streams.keep(turn.stream)
@@ -270,14 +295,14 @@ class Turns:
         turn.stream.logged(turn.first, turn.claim.turn_id, turn.new)
         return turn
 
-    def _said(self, tx: Tx, jobs: Sequence[Job], stream_id: int) -> list[Event]:
+    def _said(self, setup: Setup, tx: Tx, jobs: Sequence[Job], stream_id: int) -> list[Event]:
         """The person's message as an event, with what the room said since the stream's last turn."""
         update = jobs[0].update
         text = "\n\n".join(j.update.text for j in jobs)
         if update.chat.kind == "private":
             return [UserSaid(text)]
         speaker = update.person.name or update.person.id
-        window = self.settings.groups.window
+        window = setup.groups.window
         room = ""
         if window:
             own = {j.update.message_id for j in jobs}
@@ -301,7 +326,8 @@ class Turns:
 
     def _usage(self, tx: Tx, turn: _Turn, calls: Sequence[ModelCall]) -> None:
         for call in calls:
-            price = self.settings.prices.get(call.model) or Price()
+            price = turn.setup.prices.get(call.model) or Price()
+            self.metrics.used(call.model, call.usage, cost(price, call.usage))
             tx.run(
                 "usage_add",
                 at=self.now(),
@@ -326,13 +352,13 @@ class Turns:
         if update.chat.kind == "group":
             chat = update.chat
             place = Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
-            self._room_add(tx, chat, f"reply:{turn.claim.turn_id}", self.agent.name, text)
+            self._room_add(tx, chat, f"reply:{turn.claim.turn_id}", turn.setup.agent.name, text)
         now = self.now()
         # The platform's time of the message, unless its clock (or ours) is plainly wrong: none holds messages for two days.
         said_at = update.at if abs(now - update.at) < PLAUSIBLE else now
         entry = TurnRecord(update.person.id, said_at, turn.variables.timezone, place, messages)
         journal.record(tx, turn.claim.turn_id, turn.claim.stream_id, entry)
-        inbox.close(tx, turn.claim, outcome, self.now())
+        inbox.close(tx, turn.claim, outcome, self.now(), keep=dead.keeps(outcome))
 
     def _completed(self, turn: _Turn) -> None:
         self.delivery.submit(turn.parts)
@@ -365,7 +391,7 @@ class Turns:
         calls = self._calls.get(job.id, [])
         try:
             shown = self.delivery.shown(job.id)
-            turn = await self._begin(job)
+            turn = await self._begin(self.setup, job)
             turn.calls = calls
             text = f"{shown}\n\n{sentences.STOPPED_MARK}" if shown.strip() else sentences.STOPPED_MARK
             outcome = await self._cut_short(turn, text, "stopped")
@@ -401,6 +427,9 @@ class Turns:
 
     async def _command(self, job: Job) -> tuple[str, dict[str, Any]]:
         name = job.update.command or ""
+        if name == pairing.WELCOME and pairing.is_own(job.update):
+            await self._say(job, sentences.PAIRED, "command:paired")
+            return "command:paired", {}
         command = COMMANDS.get(name)
         if command is None:
             await self._say(job, sentences.UNKNOWN_COMMAND.format(command=name), "command:unknown")
@@ -408,32 +437,62 @@ class Turns:
         await self.journal.flush()
         answer = await command.handler(CommandContext(self, job))
         await self._say(job, answer.text, f"command:{name}", answer.also, buttons=answer.buttons)
+        if answer.stirs:
+            self.stir()
         return f"command:{name}", {}
 
     async def _refuse(self, job: Job) -> tuple[str, dict[str, Any]]:
         person, at = job.update.person, self.now()
-        row = await self.database.read(lambda tx: tx.one("person_get", user_id=person.id))
-        if row is not None and row["refused_at"] > at - REFUSAL_INTERVAL and not job.resumed:
-            await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="refused before"))
+        chat = job.update.chat
+        by_code = self.setup.gate.policy(chat.platform) == "pairing"
+
+        def silent(tx: Tx) -> bool:
+            """Whether nothing is to be said; a code that was made before a crash is made anew, for it was not seen."""
+            row = tx.one("person_get", user_id=person.id)
+            if row is not None and row["refused_at"] > at - REFUSAL_INTERVAL and not job.resumed:
+                return True
+            return by_code and people.state(tx, person.id) == "denied"
+
+        def drop(tx: Tx) -> None:
+            tx.run("inbox_drop", id=job.id, problem="refused before")
+
+        if await self.database.read(silent):
+            await self.database.write(drop)
             return "refused silently", {}
 
-        def mark(tx: Tx) -> None:
+        def text(tx: Tx) -> str | None:
             tx.run("person_refused", user_id=person.id, at=at)
+            if not by_code:
+                return sentences.REFUSED.format(user_id=person.id)
+            code = people.ask(tx, person.id, person.name, asdict(chat), at)
+            return code and sentences.PAIRING.format(code=code)
 
-        await self._say(job, sentences.REFUSED.format(user_id=person.id), "refused", mark)
-        return "refused", {}
+        said = await self._say(job, text, "refused")
+        return "refused" if said else "refused silently", {}
+
+    async def _leave(self, job: Job) -> tuple[str, dict[str, Any]]:
+        """Go out of a group where the configuration does not want us."""
+        chat = job.update.chat
+        try:
+            await self.delivery.leave(chat)
+        except AdapterError as exc:
+            log.warning("not_left", chat=chat.key, problem=str(exc))
+        await self.database.write(
+            lambda tx: tx.run("inbox_drop", id=job.id, problem="not one of access.groups")
+        )
+        return "left", {}
 
     async def _say(
         self,
         job: Job,
-        text: str,
+        text: str | Callable[[Tx], str | None],
         outcome: str,
         also: Callable[[Tx], object] | None = None,
         *,
         buttons: Sequence[Button] = (),
         stub: bool = False,
-    ) -> None:
-        """Answer outside every stream: one transaction, then delivery."""
+    ) -> bool:
+        """Answer outside every stream: one transaction, then delivery. Whether anything is said (`text` may find nothing)."""
         update = job.update
 
         def unit(tx: Tx) -> list[Part]:
@@ -443,20 +502,24 @@ class Turns:
                 return []
             if also is not None:
                 also(tx)
-            parts = self.delivery.complete(
+            words = text if isinstance(text, str) else text(tx)
+            parts = words and self.delivery.complete(
                 tx,
                 job.id,
                 update.chat,
                 self._reply_to(update),
-                text,
+                words,
                 via=update.via,
                 buttons=buttons,
                 stub=stub,
             )
-            inbox.close(tx, claim, outcome, at)
-            return parts
+            keep = job.decision in ("turn", "command") and dead.keeps(outcome)  # a stranger's words never
+            inbox.close(tx, claim, outcome, at, keep=keep)
+            return parts or []
 
-        self.delivery.submit(await self.database.write(unit))
+        parts = await self.database.write(unit)
+        self.delivery.submit(parts)
+        return bool(parts)
 
     async def _broken(self, job: Job, exc: Exception) -> tuple[str, dict[str, Any]]:
         """A fault of our own: the person still gets a sentence."""
@@ -470,7 +533,7 @@ class Turns:
         return update.message_id if update.chat.kind == "group" else ""
 
     def _room_add(self, tx: Tx, chat: Chat, message_id: str, speaker: str, text: str) -> None:
-        keep = self.settings.groups.window
+        keep = self.setup.groups.window
         if keep:
             tx.run(
                 "room_add",
@@ -491,7 +554,7 @@ class Turns:
         zone = self.zones.get(user_id)
         if zone is None:
             row = await self.database.read(lambda tx: tx.one("person_get", user_id=user_id))
-            zone = (row and row["timezone"]) or self.settings.timezone
+            zone = (row and row["timezone"]) or self.setup.timezone
             self.zones[user_id] = zone
             if len(self.zones) > 10_000:
                 self.zones.popitem(last=False)
@@ -529,6 +592,7 @@ def _variables(tx: Tx, update: Update, zone: str, turn_id: str) -> Variables:
 class _Turn:
     """What one attempt at one turn holds."""
 
+    setup: Setup
     claim: Claim
     stream: Stream
     part: Part

@@ -32,7 +32,8 @@ def check(document: Document) -> None:
     values = document.values
     _models(document, _section(values, "models"), _section(values, "agent"))
     _telegram(document, _section(_section(values, "adapters"), "telegram"))
-    _allow(document, _section(values, "access").get("allow"))
+    _access(document, _section(values, "access"))
+    _chats(document, values.get("chats"), _section(values, "models"))
     _zone(document, _section(values, "memory").get("timezone"))
     if "prompt" in (agent := _section(values, "agent")) and "prompt_file" in agent:
         what = "the prompt is given twice, here and as `prompt`"
@@ -164,17 +165,44 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _allow(document: Document, allow: Value) -> None:
-    for index, entry in enumerate(allow if isinstance(allow, list) else ()):
-        key: Key = ("access", "allow", index)
-        if isinstance(entry, str):
-            written = printable(document.written.get(key, entry))
-            if complaint := _entry(entry, document.quoted(key, entry), written):
-                document.report(key, *complaint)
+def _access(document: Document, access: dict[str, Value]) -> None:
+    lists: list[tuple[Key, Value]] = [
+        (("access", name), access.get(name)) for name in ("allow", "operators", "groups")
+    ]
+    platforms = _section(access, "platforms")
+    for platform in platforms:
+        section = _section(platforms, platform)
+        lists += [
+            (("access", "platforms", platform, name), section.get(name)) for name in ("allow", "groups")
+        ]
+    for key, entries in lists:
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(entry, str):
+                _id(document, (*key, index), entry)
+    operators = access.get("operators")
+    for index, entry in enumerate(operators if isinstance(operators, list) else ()):
+        if isinstance(entry, str) and entry.endswith("*"):
+            what = f"{document.quoted(('access', 'operators', index), entry)} would make operators of many"
+            document.report(("access", "operators", index), what, "write each operator's own user id")
+
+
+def _chats(document: Document, chats: Value, models: Mapping[str, Value]) -> None:
+    for place, section in (chats if isinstance(chats, dict) else {}).items():
+        key: Key = ("chats", place)
+        _id(document, key, place)
+        model = section.get("model") if isinstance(section, dict) else None
+        if isinstance(model, str) and models and model not in models:
+            _no_such_model(document, (*key, "model"), model, models)
+
+
+def _id(document: Document, key: Key, entry: str) -> None:
+    written = printable(document.written.get(key, entry))
+    if complaint := _entry(entry, document.quoted(key, entry), written):
+        document.report(key, *complaint)
 
 
 def _entry(entry: str, quoted: str, written: str) -> tuple[str, str] | None:
-    """What is wrong with an entry of access.allow, and what to write; None if nothing is."""
+    """What is wrong with the id of a person or a group, and what to write; None if nothing is."""
     platforms = list(AdaptersConfig.model_fields)
     platform, hyphen, native = entry.partition("-")
     if entry == "*":
@@ -189,7 +217,7 @@ def _entry(entry: str, quoted: str, written: str) -> tuple[str, str] | None:
         return f"{quoted} is no user id", hint
     if "*" in native[:-1]:
         return f"{quoted} has a * before its end", "put one * at the end, or none"
-    if platform == "telegram" and not re.fullmatch(r"\d+\*?|\*", native, re.ASCII):
+    if platform == "telegram" and not re.fullmatch(r"-?\d+\*?|-?\*", native, re.ASCII):
         return f"{quoted} is no user id", "Telegram's are numbers, such as telegram-1001"
     return None
 

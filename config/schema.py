@@ -91,18 +91,55 @@ class TelegramConfig(Section):
     """New messages a second over all chats. Telegram allows 30, unless you pay for more."""
 
 
+class SlackConfig(Section):
+    bot_token: SecretStr | None = None
+    """The bot's token, xoxb-…; left out where workspaces install it by OAuth (client_id)."""
+    app_token: SecretStr | None = None
+    """The app-level token, xapp-…, with connections:write: Socket Mode. Without it HTTP mode, which needs signing_secret."""
+    signing_secret: SecretStr | None = None
+    """HTTP mode only: the signing secret of the app's Basic Information."""
+    client_id: SecretStr | None = None
+    """With client_secret: workspaces install it by OAuth, at /slack/install of `server`."""
+    client_secret: SecretStr | None = None
+    """The client secret. The workspaces' tokens are kept encrypted under it."""
+    base_url: str = "https://slack.com/api/"
+    """Another server that speaks Slack's Web API."""
+
+
 class AdaptersConfig(Section):
     console: ConsoleConfig | None = None
     """The terminal."""
     telegram: TelegramConfig | None = None
     """A Telegram bot."""
+    slack: SlackConfig | None = None
+    """A Slack app, in one workspace or in many."""
+
+
+class PlatformAccess(Section):
+    policy: Literal["pairing", "open", "closed"] | None = None
+    """As access.policy, on this platform alone."""
+    allow: tuple[str, ...] = ()
+    """Let in besides those in access.allow."""
+    groups: tuple[str, ...] | None = None
+    """In place of access.groups, on this platform alone."""
+
+
+class PlatformsAccess(Section):
+    telegram: PlatformAccess = PlatformAccess()
+    """What is different on Telegram."""
 
 
 class AccessConfig(Section):
-    policy: Literal["open", "closed"] = "closed"
-    """open: everyone may talk. closed: only those in allow (and whoever sits at the console)."""
+    policy: Literal["pairing", "open", "closed"] = "pairing"
+    """pairing: strangers get a code that an operator approves. open: everyone may talk. closed: only those in allow."""
     allow: tuple[str, ...] = ()
-    """User ids that are always let in; an entry may end in *."""
+    """User ids that are always let in, or groups in which everyone is; an entry may end in *."""
+    operators: tuple[str, ...] = ()
+    """User ids that may approve, see the status and stop others' turns; they are let in as well."""
+    groups: tuple[str, ...] | None = None
+    """The groups it stays in, such as telegram--100123; an entry may end in *. Left out: any. It leaves all others."""
+    platforms: PlatformsAccess = PlatformsAccess()
+    """What is different on one platform."""
 
 
 class GroupsConfig(Section):
@@ -114,11 +151,45 @@ class GroupsConfig(Section):
     """How many of the room's last messages a turn sees, with their speakers."""
 
 
+class ChatConfig(Section):
+    respond: Literal["mention", "always", "never"] | None = None
+    """As groups.respond, there."""
+    prompt: str | None = None
+    """In place of agent.prompt, there."""
+    model: str | None = None
+    """In place of agent.model, there."""
+
+
 class StreamsConfig(Section):
     on_busy: Literal["queue", "collect", "interrupt"] = "queue"
     """What a message does that arrives during a turn."""
     context_tokens: Annotated[int, Field(ge=1000)] = 100_000
     """Older events are summarised past this many tokens."""
+
+
+class LimitsConfig(Section):
+    turns_per_minute: Annotated[int | None, Field(ge=1)] = 20
+    """Turns and commands of one person in a minute; null: no limit."""
+    turns_per_day: Annotated[int | None, Field(ge=0)] = None
+    """Turns of one person in a day."""
+    concurrent_turns: Annotated[int, Field(ge=1)] = 4
+    """Turns of one person at a time; what is more waits."""
+    tokens_per_day: Annotated[int | None, Field(ge=0)] = None
+    """Tokens of one person in a day, read and written."""
+    usd_per_day: Annotated[float | None, Field(ge=0)] = None
+    """USD of one person in a day, by the models' prices."""
+    chat_tokens_per_day: Annotated[int | None, Field(ge=0)] = None
+    """Tokens of everybody in one chat in a day."""
+    chat_usd_per_day: Annotated[float | None, Field(ge=0)] = None
+    """USD of everybody in one chat in a day."""
+    total_concurrent_turns: Annotated[int, Field(ge=1)] = 100
+    """Turns of everybody at a time; what is more waits."""
+    total_tokens_per_day: Annotated[int | None, Field(ge=0)] = None
+    """Tokens of everybody in a day."""
+    total_usd_per_day: Annotated[float | None, Field(ge=0)] = None
+    """USD of everybody in a day."""
+    message_chars: Annotated[int, Field(ge=100)] = 50_000
+    """Characters of one message; a longer one is declined before anything is spent."""
 
 
 class MemoryConfig(Section):
@@ -153,8 +224,12 @@ class Config(Section):
     """Who may talk."""
     groups: GroupsConfig = GroupsConfig()
     """How the assistant behaves in groups."""
+    chats: dict[str, ChatConfig] = Field(default_factory=dict)
+    """What is different in some chats, by the id of a group, channel or person; * at the end for many, the longest counts."""
     streams: StreamsConfig = StreamsConfig()
     """How conversations are kept."""
+    limits: LimitsConfig = LimitsConfig()
+    """What it may cost. A day is one of the person's time zone; for chats and totals of memory.timezone."""
     memory: MemoryConfig = MemoryConfig()
     """The transcripts."""
     data_dir: Text = "data"

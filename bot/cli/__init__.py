@@ -155,10 +155,10 @@ def chat(path: Path | None, user: str | None) -> None:
     if user is not None:
         console = ConsoleConfig(user=user)
     config = loaded.config.model_copy(update={"adapters": adapters.model_copy(update={"console": console})})
-    _run(replace(loaded, config=config), ["console"])
+    _run(replace(loaded, config=config), ["console"], http=False)
 
 
-def _run(loaded: Loaded, names: list[str]) -> None:
+def _run(loaded: Loaded, names: list[str], *, http: bool = True) -> None:
     from bot.logs import configure, secrets_of
 
     config = loaded.config
@@ -170,7 +170,7 @@ def _run(loaded: Loaded, names: list[str]) -> None:
     from bot.app import run as run_app
 
     try:
-        asyncio.run(run_app(config, names, loaded.note, loaded.path))
+        asyncio.run(run_app(config, names, loaded.note, loaded.path, http=http))
     except Exception as exc:
         import structlog
 
@@ -332,7 +332,4 @@ def history(path: Path | None, user: str, date: str | None) -> None:
 
 
 # Here and not above: each adds its commands to `main`.
-from bot.cli import usage  # noqa: E402, F401
-
-
-from bot.cli import dead  # noqa: E402, F401 - its commands are part of `main`
+from bot.cli import dead, usage  # noqa: E402, F401

@@ -351,7 +351,7 @@ async def test_nothing_is_tried_again_after_a_tool_has_run(tmp_path: Path) -> No
 async def test_a_turn_that_takes_too_long_ends_with_a_sentence(tmp_path: Path) -> None:
     model = ScriptedModel(lambda r: ["Hm", asyncio.Event()])
     async with house(tmp_path, model) as h:
-        h.parts.turns.settings = replace(h.parts.turns.settings, turn_timeout=0.2)
+        h.parts.turns.setup.turn_timeout = 0.2
         await h.say("hello")
         await h.settled()
         assert h.texts()[0].startswith("Hm\n\n")

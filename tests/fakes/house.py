@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from adapters.base import Chat, Person, Received, Update, parse_command
+from bot.access import Gate
 from bot.agent import Agent
 from bot.app import House as Parts
 from bot.app import assemble
 from bot.models.base import Model
+from bot.setup import Setup
 from bot.tools import ALL
 from config import Config
 from memory.database import Database, open_database
@@ -121,7 +123,8 @@ async def house(
         journal = Journal(database, Transcripts(folder / "memory"), ("memory-",))
         try:
             async with asyncio.TaskGroup() as tasks:
-                parts = assemble(config, {"memory": adapter}, defined, database, journal, tasks, now)
+                setup = Setup(config, defined, Gate(config.access, set()))
+                parts = assemble(config, {"memory": adapter}, setup, database, journal, tasks, now)
                 if recover:
                     await parts.delivery.recover("memory")
                     await parts.engine.recover("memory")

@@ -1,0 +1,95 @@
+"""What of the configuration works on turns, as one thing.
+
+A reload replaces it whole, and a running turn keeps the one it began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from adapters.base import Chat, Person
+from bot.access import Gate
+from bot.agent import Agent
+from bot.models.base import Model
+from config import Config
+from config.schema import ChatConfig, GroupsConfig, LimitsConfig, Price
+
+
+class Setup:
+    """`chains` has, for each model that `chats` names, that model and its fallbacks."""
+
+    def __init__(
+        self, config: Config, agent: Agent, gate: Gate, chains: Mapping[str, Sequence[Model]] | None = None
+    ) -> None:
+        self.agent = agent
+        self.gate = gate
+        self.groups: GroupsConfig = config.groups
+        self.limits: LimitsConfig = config.limits
+        self.prices: Mapping[str, Price] = {name: model.price for name, model in config.models.items()}
+        self.timezone = config.memory.timezone
+        self.turn_timeout = config.agent.turn_timeout
+        self.context_tokens = config.streams.context_tokens
+        self._chats = config.chats
+        self._chains = chains or {}
+        self._there: dict[tuple[str, str], ChatConfig] = {}
+        self._agents: dict[ChatConfig, Agent] = {}
+        self._turns = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    def there(self, chat: Chat, person: Person) -> ChatConfig:
+        """What is different in a chat: for each key the longest entry of `chats` that fits and has it."""
+        if not self._chats:
+            return _NOTHING
+        id_ = person.id if chat.kind == "private" else chat.place
+        found = self._there.get((chat.kind, id_))
+        if found is None:
+            fitting = sorted((entry for entry in self._chats if _fits(entry, id_)), key=len)
+            merged: dict[str, object] = {}
+            for entry in fitting:
+                merged.update(self._chats[entry].model_dump(exclude_none=True))
+            if len(self._there) > 10_000:
+                self._there.clear()
+            found = self._there[chat.kind, id_] = ChatConfig.model_validate(merged)
+        return found
+
+    def agent_in(self, chat: Chat, person: Person) -> Agent:
+        """The agent as it is in that chat: the same one, but where the configuration gives it another prompt or model."""
+        there = self.there(chat, person)
+        if there.prompt is None and there.model is None:
+            return self.agent
+        agent = self._agents.get(there)
+        if agent is None:
+            agent = self.agent
+            if there.prompt is not None:
+                agent = replace(agent, prompt=there.prompt)
+            if there.model is not None:
+                agent = replace(agent, models=self._chains[there.model])
+            self._agents[there] = agent
+        return agent
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """For the time of a turn that works with this."""
+        self._turns += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._turns -= 1
+            if not self._turns:
+                self._unused.set()
+
+    async def unused(self) -> None:
+        """Return when no turn works with this any more."""
+        await self._unused.wait()
+
+
+_NOTHING = ChatConfig()
+
+
+def _fits(entry: str, id_: str) -> bool:
+    return id_.startswith(entry[:-1]) if entry.endswith("*") else id_ == entry
