@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 # AdapterError                     the platform, or our connection to it, refused something
 # ├── RateLimited(retry_after)     wait that many seconds, then the same call may be made again
@@ -213,6 +213,8 @@ class Limits:
     `resend` says how a post is kept from standing twice after a crash or a lost answer: `key` (the platform drops a
     second post with the same key), `lookup` (`find` tells whether it stands), `stub` (post a placeholder and edit it: only
     a placeholder can stand twice), `none` (posting again is harmless). Without `buttons` those of a message are not shown.
+    With `streams` a message that will grow is posted with `more=True`.
+    `quiet` is how long `Health.up` is believed; None where there is nobody to lose touch with.
     """
 
     max_chars: int
@@ -227,6 +229,8 @@ class Limits:
     resend: Literal["key", "lookup", "stub", "none"] = "stub"
     stub: str = "…"
     buttons: bool = False
+    streams: bool = False
+    quiet: float | None = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +247,7 @@ class HttpResponse:
     status: int
     body: str = ""
     content_type: str = "text/plain"
+    headers: Mapping[str, str] = field(default_factory=dict)  # besides its type
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +279,11 @@ class Health(Protocol):
     """Where an adapter tells how it is. Calls are cheap and never fail."""
 
     def up(self, detail: str = "") -> None:
-        """Connected and receiving; `detail` is for the operator (the bot's name, a warning)."""
+        """Connected and receiving; `detail` is for the operator (the bot's name, a warning).
+
+        To be called again, with the same detail, whenever something came or a round trip was made (an answered poll, a
+        heartbeat): it is believed for `Limits.quiet` seconds only.
+        """
 
     def down(self, reason: str) -> None:
         """Not receiving, and why; the adapter goes on trying by itself."""
@@ -307,8 +316,11 @@ class Adapter(Protocol):
         reply_to: str = "",
         via: str = "",
         buttons: Sequence[Button] = (),
+        more: bool = False,
     ) -> str:
         """Send a new message, return the platform's id of it. `key` is the same whenever the same message is tried again.
+
+        `more` (only where `limits.streams`) says that it is a preview: edits follow, and a final one in any case.
 
         `via` is that of the update which it answers: an answer to a slash command or a button is seen by the asker alone. Where
         that way is closed by now (tokens live for minutes), it is sent to the person directly, or else to the chat.
@@ -336,6 +348,17 @@ class Adapter(Protocol):
 
     async def close(self) -> None:
         """Let go of connections. Idempotent."""
+
+
+@runtime_checkable
+class Rereads(Protocol):
+    """An adapter that can read again what it once could not, after an upgrade perhaps. One that keeps raw rows has it."""
+
+    async def reread(self, raw: str) -> Sequence[Received]:
+        """What `Received.raw` says now: nothing if it is of no concern, a row without `update` if it still can not be read.
+
+        Raises `Unavailable` where that can not be told before the platform is connected.
+        """
 
 
 _PLAIN = re.compile(r"[a-z0-9_]", re.ASCII)

@@ -136,6 +136,7 @@ class Console(Adapter):
         total_per_second=1_000_000,
         typing_interval=1,
         resend="none",
+        quiet=None,
     )
     routes: Sequence[Route] = ()
 

@@ -39,6 +39,7 @@ from adapters.base import (
     Limits,
     Menu,
     RateLimited,
+    Received,
     Refused,
     Route,
     Sink,
@@ -62,10 +63,11 @@ _NO_URL = "telegram.mode is webhook, so telegram.webhook_url must be set to the 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. How long the server may hold a poll, any call may take, and how long to wait before trying again."""
+    """Seconds. How long the server may hold a poll, any call may take, between two looks at the webhook, and before trying again."""
 
     poll: int = 25
     call: float = 15
+    verify: float = 30
     retry_first: float = 0.5
     retry_most: float = 30
     conflict: float = 15
@@ -145,7 +147,7 @@ class Telegram:
     async def _next(
         self, client: Client, offset: int | None, hold: int, health: Health, detail: str
     ) -> list[object]:
-        """The next rows, which may be none; returns only when Telegram has answered. `hold` of 0 reports to `health`."""
+        """The next rows, which may be none; returns only when Telegram has answered."""
         wait = self._timing.retry_first
         while True:
             answered = client.answered
@@ -176,8 +178,7 @@ class Telegram:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, self._timing.retry_most)
             else:
-                if hold == 0:
-                    health.up(detail)
+                health.up(detail)
                 return rows
             hold = 0  # the next answer then tells at once that it works again
 
@@ -196,10 +197,15 @@ class Telegram:
         self._sink = sink  # before the call: what waits at Telegram comes right after it
         try:
             await self._insist(lambda: client.once(call), health)
-            health.up(f"{detail}, at {url}")
             async with _alongside(self._show_menu(client)):
-                # Until cancelled; deliveries come by the route
-                await asyncio.get_running_loop().create_future()
+                while True:  # until cancelled; deliveries come by the route
+                    health.up(f"{detail}, at {url}")
+                    await asyncio.sleep(self._timing.verify)
+                    # Nobody may be writing: whether deliveries would come, only Telegram knows.
+                    info = await self._insist(lambda: client.once(GetWebhookInfo()), health)
+                    if info.url != url:
+                        _log.warning("the webhook leads elsewhere; it is set again")
+                        await self._insist(lambda: client.once(call), health)
         finally:
             self._sink = None
 
@@ -219,6 +225,12 @@ class Telegram:
             return HttpResponse(503, "not receiving yet")
         await sink(read_batch([row], me))
         return HttpResponse(200)
+
+    async def reread(self, raw: str) -> Sequence[Received]:
+        """See `Rereads.reread`. Whom a message mentions can be told once Telegram has said who we are."""
+        if self._me is None:
+            raise Unavailable("not connected to Telegram yet")
+        return read_batch([json.loads(raw)], self._me)
 
     def _address(self) -> str:
         return (self._settings.webhook_url or "").rstrip("/") + "/telegram"

@@ -52,7 +52,8 @@ class Life:
         self._note("down", reason)
 
     def _note(self, state: str, detail: str) -> None:
-        self.states.append((state, detail))
+        if state == "down" or self.states[-1:] != [(state, detail)]:  # up is told after every poll
+            self.states.append((state, detail))
         self._changed.set()
 
     async def sink(self, rows: Sequence[Received]) -> None:
