@@ -1,0 +1,429 @@
+"""The scripted Slack: its addresses, its tokens, the authorisation page, and what a test says and reads."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import secrets
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from tests.fakes.slack import published
+from tests.fakes.slack.deliveries import Deliveries, Delivery
+from tests.fakes.slack.faults import Fault
+from tests.fakes.slack.published import Misuse
+from tests.fakes.slack.webapi import Refusal, WebApi
+from tests.fakes.slack.workspace import Channel, Message, Whisper, Workspace
+
+BOT_TOKEN = "xoxb-0000-1111-testtokenofnobody"
+APP_TOKEN = "xapp-1-A1-2222-testtokenofnobody"
+SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+CLIENT_ID, CLIENT_SECRET = "1111.2222", "0123456789abcdef0123456789abcdef"
+APP_METHODS = frozenset({"apps.connections.open", "auth.test"})
+
+
+class SlackServer:
+    """Slack on a loopback port, with one workspace whose token is `BOT_TOKEN`; `workspace(team)` has others.
+
+    What the app is told goes over its sockets, or with `deliveries.mode = "http"` to `deliveries.url`.
+    """
+
+    def __init__(self, *, port: int = 0, team: str = "T1") -> None:
+        self.calls: Counter[str] = Counter()
+        self.complaints: list[str] = []
+        self.version = 0
+        self.api = WebApi()
+        self.deliveries = Deliveries(self._complain, self._note, SIGNING_SECRET)
+        self.workspaces: dict[str, Workspace] = {}
+        self.app_tokens = {APP_TOKEN: ""}  # token → "" or the error that it answers
+        self.app = "A1"
+        self.redirect_url = ""  # where installations come back to, unless they ask for another
+        self.expires_in = 0  # seconds a token is good for; 0: tokens do not rotate
+        self.first = self.workspace(team, token=BOT_TOKEN)
+        self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
+        self._port = port
+        self._tickets: set[str] = set()
+        self._codes: dict[str, tuple[Workspace, dict[str, str]]] = {}
+        self._answers: dict[str, dict[str, Any]] = {}  # addresses of answers to commands and buttons
+        self._serial = itertools.count(1)
+        self._changed = asyncio.Event()
+        self._dead = asyncio.Event()
+        self._runner: web.ServerRunner | None = None
+
+    # Life
+
+    async def start(self) -> SlackServer:
+        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def stop(self) -> None:
+        self._dead.set()
+        await self.deliveries.stop()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> SlackServer:
+        return await self.start()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self.stop()
+        if kind is None:
+            self.check()
+
+    def check(self) -> None:
+        """Fail if anything unexpected was asked, or a scripted fault was never met."""
+        assert not self.complaints, self.complaints
+        left = {method: len(faults) for method, faults in self._faults.items() if faults}
+        assert not left, f"scripted faults never met: {left}"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def base_url(self) -> str:
+        """What stands in the configuration for https://slack.com/api/."""
+        return f"{self.url}/api/"
+
+    # What tests do and read
+
+    def workspace(self, team: str, **options: Any) -> Workspace:
+        """A workspace, made at the first mention of it; without a token the app is not installed there."""
+        if team not in self.workspaces:
+            self.workspaces[team] = Workspace(self._send, team, app=self.app, **options)
+        return self.workspaces[team]
+
+    def channel(self, channel: str, *members: str) -> Channel:
+        """A conversation of the first workspace."""
+        return self.first.channel(channel, None, *members)
+
+    def say(self, channel: str, user: str, text: str, thread: str = "", **event: Any) -> str:
+        """Somebody writes in the first workspace."""
+        return self.first.say(channel, user, text, thread, **event)
+
+    def texts(self, channel: str, thread: str | None = None) -> list[str]:
+        """What the bot's messages there read now."""
+        return self.first.texts(channel, thread)
+
+    def fault(self, method: str, *faults: Fault) -> Fault:
+        """The next calls of `method` ("response_url", "socket" too) go wrong, one per fault. Returns the last one."""
+        self._faults[method].extend(faults)
+        return faults[-1]
+
+    def expire_streams(self) -> int:
+        """Every running stream ends, as they do when nothing comes for long; how many."""
+        running = [m for m in self._messages() if m.state == "streaming"]
+        for message in running:
+            message.state = "expired"
+        return len(running)
+
+    def expire_answers(self) -> None:
+        """Every address for answers is past its thirty minutes."""
+        for answer in self._answers.values():
+            answer["uses"] = 0
+
+    def expire_tokens(self, team: Workspace) -> None:
+        """The workspace's tokens are past their hours: new ones come for the refresh token alone."""
+        team.tokens = dict.fromkeys(team.tokens, "token_expired")
+
+    async def wait_for(self, predicate: Callable[[SlackServer], Any], seconds: float = 10) -> None:
+        """Return as soon as `predicate(server)` holds; it is asked again whenever something happens."""
+        async with asyncio.timeout(seconds):
+            while not predicate(self):
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _messages(self) -> Iterable[Message]:
+        for team in self.workspaces.values():
+            for place in team.channels.values():
+                yield from place.messages.values()
+
+    def _send(self, team: Workspace, kind: str, payload: dict[str, Any], lane: str) -> Any:
+        if kind == "response_url":
+            number = f"{team.id}/{next(self._serial)}/{secrets.token_hex(8)}"
+            self._answers[number] = {**payload, "team": team, "uses": 5}
+            return f"{self.url}/commands/{number}"
+        return self.deliveries.send(kind, payload, f"{team.id} {lane}" if lane else "")  # type: ignore[arg-type]
+
+    def _complain(self, complaint: str) -> None:
+        self.complaints.append(complaint)
+        self._note()
+
+    def _note(self) -> None:
+        self.version += 1
+        self._changed.set()
+
+    # Serving
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        if path.startswith("/socket/"):
+            return await self._socket(request)
+        if path == "/oauth/v2/authorize" and request.method == "GET":
+            return self._authorize(request)
+        if path.startswith("/_control/"):
+            return await self._controlled(request)
+        if path.startswith("/api/"):
+            method = path.removeprefix("/api/")
+        elif path.startswith("/commands/"):
+            method = "response_url"
+        else:
+            self._complain(f"{request.method} {path}")
+            return web.Response(status=404)
+        self.calls[method] += 1
+        self._note()
+        fault = self._faults[method].popleft() if self._faults.get(method) else None
+        try:
+            if fault is not None:
+                fault.met.set()
+                if fault.until is not None:
+                    await self._hold(fault.until)
+                if not fault.process:
+                    return _misbehave(request, fault)
+            answer = await (
+                self._answered(request) if method == "response_url" else self._call(method, request)
+            )
+            if fault is not None and (fault.status or fault.drop):
+                return _misbehave(request, fault)
+        except Misuse as misuse:
+            self._complain(str(misuse))
+            return web.json_response({"ok": False, "error": misuse.error})
+        except Refusal as refusal:
+            return web.json_response(refusal.answer)
+        finally:
+            self._note()
+        return answer
+
+    async def _hold(self, until: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(event.wait()) for event in (until, self._dead)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _call(self, method: str, request: web.BaseRequest) -> web.Response:
+        if method not in published.METHODS:
+            raise Misuse(f"unknown method {method}", "unknown_method")
+        given, token = await _parameters(request)
+        if method == "oauth.v2.access":
+            return web.json_response(
+                {"ok": True, **self._access(request, published.arguments(method, given))}
+            )
+        if token.startswith("xapp-") and method in APP_METHODS:
+            return self._app_call(method, token)
+        team = next((team for team in self.workspaces.values() if token in team.tokens), None)
+        if method == "apps.connections.open":
+            raise Refusal("not_allowed_token_type" if team else "invalid_auth")
+        if team is None:
+            raise Refusal("invalid_auth" if token else "not_authed")
+        if error := team.tokens[token]:
+            raise Refusal(error)
+        if not token.startswith("xox"):
+            raise Misuse(f"a token that is none: {token[:4]}")
+        answer = {"ok": True, **self.api.serve(method, team, published.arguments(method, given))}
+        return web.json_response(answer, headers={"X-OAuth-Scopes": ",".join(sorted(team.scopes))})
+
+    def _app_call(self, method: str, token: str) -> web.Response:
+        if error := self.app_tokens.get(token, "invalid_auth"):
+            raise Refusal(error)
+        if method == "auth.test":
+            answer = {"ok": True, "app_name": "Boswell", "app_id": self.app}
+            return web.json_response(answer, headers={"X-OAuth-Scopes": "connections:write"})
+        ticket = secrets.token_hex(8)
+        self._tickets.add(ticket)
+        url = f"ws://127.0.0.1:{self._port}/socket/?ticket={ticket}&app_id={self.app}"
+        return web.json_response({"ok": True, "url": url})
+
+    async def _socket(self, request: web.BaseRequest) -> web.StreamResponse:
+        """A ticket is good for one connection."""
+        ticket = request.query.get("ticket", "")
+        fault = self._faults["socket"].popleft() if self._faults.get("socket") else None
+        if fault is not None:
+            fault.met.set()
+            return _misbehave(request, fault)
+        if ticket not in self._tickets:
+            return web.Response(status=401)
+        self._tickets.discard(ticket)
+        return await self.deliveries.serve_socket(request, self.app)
+
+    async def _answered(self, request: web.BaseRequest) -> web.Response:
+        """An answer to a command or a button: five times within half an hour."""
+        place = self._answers.get(request.path.removeprefix("/commands/"))
+        if place is None:
+            raise Misuse("an address for answers that was never given")
+        if place["uses"] <= 0:
+            return web.json_response({"ok": False, "error": "used_url"}, status=404)
+        given = json.loads(await request.text())
+        known = {"text", "blocks", "response_type", "replace_original", "delete_original", "thread_ts"}
+        if unknown := set(given) - known - {"unfurl_links", "unfurl_media", "markdown_text", "metadata"}:
+            raise Misuse(f"an answer with {unknown}")
+        place["uses"] -= 1
+        team: Workspace = place["team"]
+        channel = team.channels[place["channel"]]
+        if given.get("delete_original"):
+            return web.Response(text="ok")
+        text, _ = self.api._content(given, published.TEXT)
+        if given.get("response_type", "ephemeral") == "ephemeral":
+            replaces = place["ts"] if given.get("replace_original") else ""
+            if replaces:
+                raise Misuse("an answer to one person in place of what all see")
+            channel.whispers.append(Whisper(place["user"], text, given.get("thread_ts", "")))
+        else:
+            self.api._chat_postMessage(team, channel, text=text)
+        return web.Response(text="ok")
+
+    # OAuth
+
+    def _authorize(self, request: web.BaseRequest) -> web.Response:
+        """The page on which a person allows the app in; `allow=T2` in the address is the button, with `user` who presses it."""
+        asked = dict(request.query)
+        if asked.get("client_id") != CLIENT_ID:
+            return web.Response(status=400, text="invalid_client_id")
+        unknown = set(asked) - {
+            "client_id",
+            "scope",
+            "user_scope",
+            "state",
+            "redirect_uri",
+            "team",
+            "allow",
+            "user",
+            "deny",
+        }
+        scopes = set(filter(None, asked.get("scope", "").split(",")))
+        if unknown or not scopes or scopes - set(published.ALL_SCOPES):
+            self._complain(
+                f"an authorisation for {sorted(scopes - set(published.ALL_SCOPES))} with {sorted(unknown)}"
+            )
+        back = asked.get("redirect_uri") or self.redirect_url
+        if asked.get("deny"):
+            return _sent_on(back, {"error": "access_denied", "state": asked.get("state", "")})
+        if "allow" not in asked:
+            address = "/oauth/v2/authorize?" + urlencode({**asked, "allow": asked.get("team", "T1")})
+            return web.Response(text=f'<a href="{address}">Allow</a>', content_type="text/html")
+        team = self.workspace(asked["allow"])
+        team.person(asked.get("user", "U1"))
+        code = secrets.token_hex(8)
+        self._codes[code] = (team, asked)
+        return _sent_on(back, {"code": code, "state": asked.get("state", "")})
+
+    def _access(self, request: web.BaseRequest, given: dict[str, Any]) -> dict[str, Any]:
+        """oauth.v2.access: a code, or a refresh token, for a token. Each is good once."""
+        basic = "Basic " + base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
+        if request.headers.get("Authorization") != basic:
+            raise Refusal("bad_client_secret")
+        if given.get("grant_type") == "refresh_token":
+            teams = [t for t in self.workspaces.values() if given.get("refresh_token") in t.refresh_tokens]
+            if not teams:
+                raise Refusal("invalid_refresh_token")
+            team, asked = teams[0], {"user": "U1", "scope": ""}
+            team.refresh_tokens.discard(given["refresh_token"])
+        else:
+            if given.get("code") not in self._codes:
+                raise Refusal("invalid_code")
+            team, asked = self._codes.pop(given["code"])
+            if asked.get("redirect_uri", "") != given.get("redirect_uri", ""):
+                raise Refusal("bad_redirect_uri")
+            team.scopes = set(asked["scope"].split(","))
+        team.installed = True
+        token = f"{'xoxe.' if self.expires_in else ''}xoxb-{team.id}-{secrets.token_hex(6)}"
+        team.tokens[token] = ""
+        answer: dict[str, Any] = {
+            "app_id": self.app,
+            "authed_user": {"id": asked.get("user", "U1")},
+            "scope": ",".join(sorted(team.scopes)),
+            "token_type": "bot",
+            "access_token": token,
+            "bot_user_id": team.bot,
+            "team": {"id": team.id, "name": team.name},
+            "enterprise": {"id": team.enterprise, "name": "Grid"} if team.enterprise else None,
+            "is_enterprise_install": False,
+        }
+        if self.expires_in:
+            refresh = f"xoxe-1-{secrets.token_hex(8)}"
+            team.refresh_tokens.add(refresh)
+            answer |= {"refresh_token": refresh, "expires_in": self.expires_in}
+        return answer
+
+    # Control from another process
+
+    async def _controlled(self, request: web.BaseRequest) -> web.Response:
+        """/_control/say, /_control/command (their arguments as JSON) and /_control/state?after=VERSION."""
+        action = request.path.removeprefix("/_control/")
+        if action == "state":
+            after = int(request.query.get("after", "-1"))
+            with contextlib.suppress(TimeoutError):
+                await self.wait_for(lambda _: self.version > after, 25)
+            return web.json_response(self._state())
+        if action not in ("say", "command"):
+            return web.Response(status=404)
+        order = json.loads(await request.text())
+        team = self.workspace(order.pop("team", self.first.id))
+        return web.json_response({"result": getattr(team, action)(**order)})
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "sockets": len(self.deliveries.sockets),
+            "calls": dict(self.calls),
+            "complaints": self.complaints,
+            "channels": {
+                f"{team.id}-{place.id}": {
+                    "texts": place.texts(),
+                    "whispers": [[w.user, w.text] for w in place.whispers],
+                }
+                for team in self.workspaces.values()
+                for place in team.channels.values()
+            },
+        }
+
+
+def _misbehave(request: web.BaseRequest, fault: Fault) -> web.Response:
+    if fault.drop:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+    return web.Response(
+        status=fault.status, text=fault.body, content_type=fault.content_type, headers=dict(fault.headers)
+    )
+
+
+def _sent_on(address: str, query: dict[str, str]) -> web.Response:
+    return web.Response(status=302, headers={"Location": f"{address}?{urlencode(query)}"})
+
+
+async def _parameters(request: web.BaseRequest) -> tuple[dict[str, Any], str]:
+    """What was given, be it as JSON, in a form or in the address; and the token."""
+    given: dict[str, Any] = dict(request.query)
+    if request.content_type == "application/json":
+        body = await request.text()
+        given |= json.loads(body) if body else {}
+    elif request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        given |= dict(await request.post())
+    token = str(given.pop("token", ""))
+    header = request.headers.get("Authorization", "")
+    return given, header.removeprefix("Bearer ") if header.startswith("Bearer ") else token
+
+
+__all__ = [
+    "APP_TOKEN",
+    "BOT_TOKEN",
+    "CLIENT_ID",
+    "CLIENT_SECRET",
+    "SIGNING_SECRET",
+    "Delivery",
+    "SlackServer",
+]
