@@ -218,6 +218,7 @@ def _reloader(
         built.update(same)
         house.turns.setup = setup
         house.turns.zones.clear()
+        house.turns.places.resize(setup.concurrent_turns, setup.total_concurrent_turns)
         house.engine.on_busy = new.streams.on_busy
         tasks.create_task(_retire(retired, gone), name="models of the configuration before")
 

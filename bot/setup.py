@@ -13,9 +13,10 @@ from dataclasses import replace
 from adapters.base import Chat, Person
 from bot.access import Gate
 from bot.agent import Agent
+from bot.limits import Limits
 from bot.models.base import Model
 from config import Config
-from config.schema import ChatConfig, GroupsConfig, LimitsConfig, Price
+from config.schema import ChatConfig, GroupsConfig, Price
 
 
 class Setup:
@@ -27,8 +28,11 @@ class Setup:
         self.agent = agent
         self.gate = gate
         self.groups: GroupsConfig = config.groups
-        self.limits: LimitsConfig = config.limits
         self.prices: Mapping[str, Price] = {name: model.price for name, model in config.models.items()}
+        self.limits = Limits(config.limits, self.prices, config.memory.timezone)
+        self.concurrent_turns = config.limits.concurrent_turns
+        self.total_concurrent_turns = config.limits.total_concurrent_turns
+        self.message_chars = config.limits.message_chars
         self.timezone = config.memory.timezone
         self.turn_timeout = config.agent.turn_timeout
         self.context_tokens = config.streams.context_tokens

@@ -25,9 +25,10 @@ from bot.access import Decision
 from bot.agent import Interrupted, ModelCall, Reply
 from bot.commands import COMMANDS, CommandContext
 from bot.delivery import Delivery
-from bot.engine import Job
-from bot.errors import TurnTimedOut
+from bot.engine import CONTROLS, Job
+from bot.errors import LimitReached, TurnTimedOut
 from bot.events import AssistantSaid, Event, Usage, UserSaid, Variables
+from bot.limits import Places
 from bot.metrics import Metrics
 from bot.setup import Setup
 from bot.stream import Stream, Streams
@@ -71,6 +72,7 @@ class Turns:
         self.streams = Streams(database)
         self.stir: Callable[[], None] = lambda: None  # set by who acts on what commands decide
         self._left: dict[str, float] = {}
+        self.places = Places(setup.concurrent_turns, setup.total_concurrent_turns)
         self.zones: OrderedDict[str, str] = OrderedDict()
         self._calls: dict[int, list[ModelCall]] = {}  # of running turns, for those that are stopped
 
@@ -206,7 +208,14 @@ class Turns:
         if problem:
             await self._say(job, problem, "unreadable", stub=True)
             return "unreadable", {}
+        async with self.places.taken(job.update.person.id):
+            return await self._turn_in_place(setup, job)
+
+    async def _turn_in_place(self, setup: Setup, job: Job) -> tuple[str, dict[str, Any]]:
         turn = await self._begin(setup, job)
+        if isinstance(turn, _Denied):
+            self.delivery.submit(turn.parts)
+            return f"limited:{turn.limit}", {}
         # It may be what ends the process each time, and each try is paid for
         if turn.claim.attempt > MOST_ATTEMPTS:
             log.error("turn_given_up", turn=job.id, attempts=turn.claim.attempt - 1)
@@ -257,24 +266,33 @@ class Turns:
                 else sentences.EMPTY_MESSAGE
             )
         most = setup.context_tokens // 2
+        if len(update.text) > setup.message_chars:
+            return sentences.TOO_LONG.format(have=len(update.text), most=setup.message_chars)
         if context.tokens(update.text) > most:
             return sentences.TOO_LONG.format(have=len(update.text), most=most * 2)
         return None
 
-    async def _begin(self, setup: Setup, job: Job) -> _Turn:
-        """Claim the turn, log the message, open the reply: one transaction. Raises `Fenced` if the turn is over already."""
+    async def _begin(self, setup: Setup, job: Job, *, admitted: bool = False) -> _Turn | _Denied:
+        """Claim the turn, log the message, open the reply: one transaction. Raises `Fenced` if the turn is over already.
+
+        A turn that a limit forbids is ended by that transaction instead.
+        """
         update = job.update
         zone = await self.zone(update.person.id)
         jobs = [job, *job.more]
         lane = job.lane  # as it is now: when the unit runs, the chat may be about to get another id
 
-        def unit(tx: Tx) -> _Turn:
+        def unit(tx: Tx) -> _Turn | _Denied:
             at = self.now()
             opened = tx.one("stream_open", key=lane, at=at)
             claim = inbox.claim(tx, job.id, opened["id"], [j.id for j in jobs], at)
             if claim is None:
                 raise Fenced(f"turn {job.id} is over already")
             resumed = claim.attempt > 1
+            if not resumed and not admitted:
+                denied = setup.limits.admit(tx, update.person.id, zone, at)
+                if denied is not None:
+                    return self._deny(tx, claim, update, denied, zone)
             stream = self.streams.cached(claim.stream_id)
             if stream is None or resumed:
                 stream = self.streams.load(tx, claim.stream_id, opened["opened_at"])
@@ -290,10 +308,47 @@ class Turns:
             return _Turn(setup, claim, stream, part, variables, job, logged, new, first)
 
         turn = await self.database.write(unit)
+        if isinstance(turn, _Denied):
+            return turn
         self.streams.keep(turn.stream)
         turn.stream.claim = turn.claim
         turn.stream.logged(turn.first, turn.claim.turn_id, turn.new)
         return turn
+
+    def _deny(self, tx: Tx, claim: Claim, update: Update, denied: LimitReached, zone: str) -> _Denied:
+        """End a turn that must not begin. Of a crowd of messages only the first is told why; it speaks for all."""
+        parts: list[Part] = []
+        if not denied.again:
+            parts = self.delivery.complete(
+                tx,
+                claim.turn_id,
+                update.chat,
+                self._reply_to(update),
+                sentences.limit_reached(denied, zone, update.person.language),
+                via=update.via,
+            )
+        inbox.close(tx, claim, f"limited:{denied.limit}", self.now())
+        return _Denied(denied.limit, parts)
+
+    async def _reserve(self, turn: _Turn, model: str, input_bound: int, output_bound: int) -> int:
+        """Book a model call before it is made; its reservation. Raises `LimitReached`."""
+        of = turn.variables
+
+        def unit(tx: Tx) -> int:
+            inbox.guard(tx, turn.claim)
+            return turn.setup.limits.reserve(
+                tx,
+                turn.claim.turn_id,
+                of.user_id,
+                of.chat_key,
+                of.timezone,
+                model,
+                input_bound,
+                output_bound,
+                self.now(),
+            )
+
+        return await self.database.write(unit)
 
     def _said(self, setup: Setup, tx: Tx, jobs: Sequence[Job], stream_id: int) -> list[Event]:
         """The person's message as an event, with what the room said since the stream's last turn."""
@@ -391,7 +446,9 @@ class Turns:
         calls = self._calls.get(job.id, [])
         try:
             shown = self.delivery.shown(job.id)
-            turn = await self._begin(self.setup, job)
+            turn = await self._begin(self.setup, job, admitted=True)
+            if isinstance(turn, _Denied):  # it was admitted, so this can not be; the types do not know it
+                return f"limited:{turn.limit}", {}
             turn.calls = calls
             text = f"{shown}\n\n{sentences.STOPPED_MARK}" if shown.strip() else sentences.STOPPED_MARK
             outcome = await self._cut_short(turn, text, "stopped")
@@ -434,6 +491,15 @@ class Turns:
         if command is None:
             await self._say(job, sentences.UNKNOWN_COMMAND.format(command=name), "command:unknown")
             return "command:unknown", {}
+        if name not in CONTROLS:
+            zone, at = await self.zone(job.update.person.id), self.now()
+            denied = await self.database.write(
+                lambda tx: self.setup.limits.admit(tx, job.update.person.id, zone, at, command=True)
+            )
+            if denied is not None:
+                text = None if denied.again else sentences.limit_reached(denied, zone, job.update.person.language)
+                await self._say(job, lambda _: text, f"limited:{denied.limit}")
+                return f"limited:{denied.limit}", {}
         await self.journal.flush()
         answer = await command.handler(CommandContext(self, job))
         await self._say(job, answer.text, f"command:{name}", answer.also, buttons=answer.buttons)
@@ -586,6 +652,14 @@ def _variables(tx: Tx, update: Update, zone: str, turn_id: str) -> Variables:
         turn_id=turn_id,
         extra={"pseudonym": pseudonym, "chat_aliases": aliases},
     )
+
+
+@dataclass(slots=True)
+class _Denied:
+    """A turn that a limit forbade; `parts` say so."""
+
+    limit: str
+    parts: list[Part]
 
 
 @dataclass(slots=True)

@@ -19,14 +19,23 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from bot.cli.shared import (
+    FAILED,
+    WRONG,
+    config_option,
+    fail,
+    load_config,
+    named,
+    printable,
+    silence_output,
+    with_database,
+)
+
 if TYPE_CHECKING:
-    from config import Config, Loaded
-    from memory.database import Database
+    from config import Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-
-FAILED, WRONG = 1, 2  # exit codes: it failed; the arguments or the configuration are wrong
 
 
 class _Program(click.Group):
@@ -53,58 +62,23 @@ def _end(exc: BaseException) -> NoReturn:
     try:
         sys.stdout.flush()
     except (AttributeError, OSError):  # it would fail once more when the interpreter ends, with a traceback
-        _silence_output()
+        silence_output()
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     match exc:
         case NotInstalled() | ModelRejected():
-            _fail(str(exc), WRONG)
+            fail(str(exc), WRONG)
         case AdapterError() | BoswellError() | MemoryFault() | LeaseTaken():
-            _fail(str(exc))
+            fail(str(exc))
         case OSError():
             what = exc.strerror or str(exc)
-            _fail(what if exc.filename is None else f"{exc.filename!r}: {what}")
+            fail(what if exc.filename is None else f"{exc.filename!r}: {what}")
         case sqlite3.Error():
-            _fail(f"the database: {exc}; check the free space and the disk under data_dir")
+            fail(f"the database: {exc}; check the free space and the disk under data_dir")
         case _:  # the message of any other may hold somebody's words
             frames = traceback.extract_tb(exc.__traceback__)
             place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-            _fail(f"internal error ({type(exc).__name__}{place}); `log: {{level: debug}}` logs all of it")
-
-
-def _silence_output() -> None:
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _fail(message: str, code: int = FAILED) -> NoReturn:
-    click.echo(f"boswell: {message}", err=True)
-    sys.exit(code)
-
-
-def _config_option(command: F) -> F:
-    return click.option(
-        "--config",
-        "path",
-        type=click.Path(path_type=Path),
-        help="The configuration file (default: boswell.yaml).",
-    )(command)
-
-
-def _load(path: Path | None, *, secrets: bool = True) -> Loaded:
-    from config import ConfigError, load
-
-    try:
-        return load(path, os.environ, secrets=secrets)
-    except ConfigError as exc:
-        click.echo(str(exc), err=True)
-        sys.exit(WRONG)
-
-
-def _named(config: Config) -> list[str]:
-    """The adapters that the configuration names; at least one."""
-    adapters = config.adapters
-    return [name for name in type(adapters).model_fields if getattr(adapters, name) is not None]
+            fail(f"internal error ({type(exc).__name__}{place}); `log: {{level: debug}}` logs all of it")
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -133,15 +107,15 @@ def main() -> None:
 
 
 @main.command()
-@_config_option
+@config_option
 def run(path: Path | None) -> None:
     """Start every adapter that the configuration names."""
-    loaded = _load(path)
-    _run(loaded, _named(loaded.config))
+    loaded = load_config(path)
+    _run(loaded, named(loaded.config))
 
 
 @main.command()
-@_config_option
+@config_option
 @click.option("--user", help="Whose conversation it is (default: your account's name).")
 def chat(path: Path | None, user: str | None) -> None:
     """Talk in this terminal: the console adapter alone."""
@@ -149,7 +123,7 @@ def chat(path: Path | None, user: str | None) -> None:
 
     from config import ConsoleConfig
 
-    loaded = _load(path)
+    loaded = load_config(path)
     adapters = loaded.config.adapters
     console = adapters.console or ConsoleConfig()
     if user is not None:
@@ -189,7 +163,7 @@ def init(path: Path, adapters: tuple[str, ...], provider: str | None, force: boo
 
     exists = f"{str(path)!r} exists; give another name, or --force to write over it"
     if path.exists() and not force:
-        _fail(exists)
+        fail(exists)
     places = _chosen(INIT_ADAPTERS, ",".join(adapters)) if adapters else ()
     models = _chosen(INIT_PROVIDERS, provider) if provider is not None else ()
     places = places or _ask("Where to talk (several with commas)", INIT_ADAPTERS, "console")
@@ -201,9 +175,9 @@ def init(path: Path, adapters: tuple[str, ...], provider: str | None, force: boo
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:  # a link to nowhere, or somebody was faster
-        _fail(exists)
+        fail(exists)
     except OSError as exc:
-        _fail(f"{str(path)!r} can not be written: {exc.strerror}")
+        fail(f"{str(path)!r} can not be written: {exc.strerror}")
     option = "" if path == DEFAULT_PATH else f" --config {path}"
     click.echo(f"Wrote {path}. Next: `boswell check{option}`, then `boswell run{option}`.")
     if secrets := re.findall(r"^ *\w+: \$\{(\w+)\}", text, re.MULTILINE):
@@ -228,16 +202,16 @@ def _ask(question: str, options: Sequence[str], default: str) -> tuple[str, ...]
 
 
 @main.command()
-@_config_option
+@config_option
 @click.option("--live", is_flag=True, help="Also call each platform and model.")
 def check(path: Path | None, live: bool) -> None:
     """Say what is wrong with the configuration, all at once."""
-    loaded = _load(path)
+    loaded = load_config(path)
     click.echo(" ".join(filter(None, (f"{loaded.path} is correct." if loaded.path else "", loaded.note))))
     if live:
         from bot.live import check as check_live
 
-        findings = asyncio.run(check_live(loaded.config, _named(loaded.config)))
+        findings = asyncio.run(check_live(loaded.config, named(loaded.config)))
         for finding in findings:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.detail}")
         if not all(finding.ok for finding in findings):
@@ -253,7 +227,7 @@ def schema() -> None:
 
 
 @main.command()
-@_config_option
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Print nothing; the exit code says it: 0 healthy, 1 not.")
 def status(path: Path | None, as_json: bool, quiet: bool) -> None:
@@ -261,14 +235,15 @@ def status(path: Path | None, as_json: bool, quiet: bool) -> None:
     from bot import status as reports
     from bot.app import database_path, locks_path
 
-    config = _load(path, secrets=False).config
+    config = load_config(path, secrets=False).config
     database = database_path(config)
     if not database.exists():
         if quiet:
             sys.exit(FAILED)
-        _fail(f"there is no database at {str(database)!r} yet; `boswell run` makes it")
-    names, now = _named(config), time.time()
-    report = _with_database(database, lambda opened: reports.collect(opened, locks_path(config), names, now))
+        fail(f"there is no database at {str(database)!r} yet; `boswell run` makes it")
+    names, now = named(config), time.time()
+    locks, zone = locks_path(config), config.memory.timezone
+    report = with_database(database, lambda opened: reports.collect(opened, locks, names, now, zone))
     if as_json and not quiet:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:
@@ -278,19 +253,8 @@ def status(path: Path | None, as_json: bool, quiet: bool) -> None:
         sys.exit(FAILED)
 
 
-def _with_database(path: Path, read: Callable[[Database], Any]) -> Any:
-    """What an async function of the open database returns."""
-    from memory.database import open_database
-
-    async def work() -> Any:
-        async with open_database(path, migrate=False) as database:
-            return await read(database)
-
-    return asyncio.run(work())
-
-
 @main.command()
-@_config_option
+@config_option
 @click.argument("user")
 @click.argument("date", required=False)
 def history(path: Path | None, user: str, date: str | None) -> None:
@@ -301,7 +265,7 @@ def history(path: Path | None, user: str, date: str | None) -> None:
 
     from memory.transcripts import Transcripts
 
-    config = _load(path, secrets=False).config
+    config = load_config(path, secrets=False).config
     root = config.memory_path
     transcripts = Transcripts(root)
     today = datetime.now(ZoneInfo(config.memory.timezone)).date()
@@ -309,27 +273,27 @@ def history(path: Path | None, user: str, date: str | None) -> None:
     try:
         days = [words.get(date) or date_.fromisoformat(date)] if date else []
     except ValueError:
-        _fail(f"{date!r} is no date; write it like 2026-01-31, or today, or yesterday", WRONG)
+        fail(f"{date!r} is no date; write it like 2026-01-31, or today, or yesterday", WRONG)
     try:
         days = days or transcripts.dates(user)
         texts = {day: text for day in days if (text := transcripts.raw(user, day))}
     except ValueError as exc:
-        _fail(str(exc), WRONG)
+        fail(str(exc), WRONG)
     if not texts and date and (others := transcripts.dates(user)):
-        _fail(
+        fail(
             f"there is no transcript of {user!r} on {date}; there are of: {', '.join(map(str, others[-7:]))}"
         )
     if not texts:
         known = ", ".join(sorted(folder.name for folder in root.iterdir())) if root.is_dir() else ""
         where = f" on {date}" if date else ""
-        _fail(f"there is no transcript of {user!r}{where}; there are transcripts of: {known or 'nobody yet'}")
+        fail(f"there is no transcript of {user!r}{where}; there are transcripts of: {known or 'nobody yet'}")
     whole = "\n".join(text if date else f"# {day.isoformat()}\n\n{text}" for day, text in texts.items())
     if sys.stdout is not None and sys.stdout.isatty():
         # What a person wrote must not act on the operator's terminal.
-        click.echo(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", whole), nl=False)
+        click.echo(printable(whole), nl=False)
     else:
         click.echo(whole.encode(), nl=False)  # exactly: of text, click would drop what looks like a colour
 
 
 # Here and not above: each adds its commands to `main`.
-from bot.cli import dead, usage  # noqa: E402, F401
+from bot.cli import dead, pair, usage  # noqa: E402, F401

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from bot.cli import WRONG, _config_option, _fail, _load, _with_database, main
+from bot.cli import main
+from bot.cli.shared import WRONG, config_option, fail, load_config, with_database
 
 if TYPE_CHECKING:
     from config import Config
@@ -44,7 +45,7 @@ def _ids(command: F) -> F:
 
 
 @dead.command("list")
-@_config_option
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(path: Path | None, as_json: bool) -> None:
     """List them, without anybody's words."""
@@ -76,7 +77,7 @@ def list_(path: Path | None, as_json: bool) -> None:
 
 
 @dead.command()
-@_config_option
+@config_option
 @click.argument("id_", metavar="ID")
 def show(path: Path | None, id_: str) -> None:
     """Print one, with its words or the platform's raw data."""
@@ -91,7 +92,7 @@ def show(path: Path | None, id_: str) -> None:
 
 
 @dead.command()
-@_config_option
+@config_option
 @_ids
 def retry(path: Path | None, ids: Sequence[str], every: bool) -> None:
     """Try them again, now or when Boswell starts."""
@@ -114,7 +115,7 @@ def retry(path: Path | None, ids: Sequence[str], every: bool) -> None:
 
 
 @dead.command()
-@_config_option
+@config_option
 @_ids
 def drop(path: Path | None, ids: Sequence[str], every: bool) -> None:
     """Erase them. What a transcript has of them stays there."""
@@ -135,7 +136,7 @@ def drop(path: Path | None, ids: Sequence[str], every: bool) -> None:
 
 
 def _config(path: Path | None) -> Config:
-    return _load(path, secrets=False).config
+    return load_config(path, secrets=False).config
 
 
 def _chosen(config: Config, ids: Sequence[str], *, every: bool) -> list[Letter]:
@@ -147,21 +148,21 @@ def _chosen(config: Config, ids: Sequence[str], *, every: bool) -> list[Letter]:
     try:
         wanted = [letters.parse(id_) for id_ in dict.fromkeys(ids)]
     except ValueError as exc:
-        _fail(str(exc), WRONG)
+        fail(str(exc), WRONG)
     found = {(letter.kind, letter.number): letter for letter in _read(config, letters.letters)}
     for id_, key in zip(dict.fromkeys(ids), wanted, strict=True):
         if key not in found:
-            _fail(f"there is no dead letter {id_!r}; `boswell dead list` lists them")
+            fail(f"there is no dead letter {id_!r}; `boswell dead list` lists them")
     return [found[key] for key in wanted] if ids else list(found.values())
 
 
 def _read(config: Config, unit: Callable[[Tx], T]) -> T:
-    result: T = _with_database(_database(config), lambda database: database.read(unit))
+    result: T = with_database(_database(config), lambda database: database.read(unit))
     return result
 
 
 def _write(config: Config, unit: Callable[[Tx], T]) -> T:
-    result: T = _with_database(_database(config), lambda database: database.write(unit))
+    result: T = with_database(_database(config), lambda database: database.write(unit))
     return result
 
 
@@ -170,7 +171,7 @@ def _database(config: Config) -> Path:
 
     path = database_path(config)
     if not path.exists():
-        _fail(f"there is no database at {str(path)!r} yet; `boswell run` makes it")
+        fail(f"there is no database at {str(path)!r} yet; `boswell run` makes it")
     return path
 
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from bot.cli import WRONG, _config_option, _fail, _load, _with_database, main
+from bot.cli import main
+from bot.cli.shared import WRONG, config_option, fail, load_config, with_database
 
 if TYPE_CHECKING:
     from bot.usage import By
 
 
 @main.command()
-@_config_option
+@config_option
 @click.option(
     "--by",
     type=click.Choice(("person", "model", "day", "chat")),
@@ -37,18 +38,18 @@ def usage(path: Path | None, by: str, since: str | None, as_json: bool, as_csv: 
 
     if as_json and as_csv:
         raise click.UsageError("--json or --csv, not both")
-    config = _load(path, secrets=False).config
+    config = load_config(path, secrets=False).config
     zone = config.memory.timezone
     today = datetime.fromtimestamp(time.time(), ZoneInfo(zone)).date()
     words = {"today": today, "yesterday": today - timedelta(days=1)}
     try:
         begin = (words.get(since) or date.fromisoformat(since)) if since else None
     except ValueError:
-        _fail(f"{since!r} is no date; write it like 2026-01-31, or today, or yesterday", WRONG)
+        fail(f"{since!r} is no date; write it like 2026-01-31, or today, or yesterday", WRONG)
     database = database_path(config)
     if not database.exists():
-        _fail(f"there is no database at {str(database)!r} yet; `boswell run` makes it")
-    report = _with_database(database, lambda opened: reports.collect(opened, cast("By", by), begin, zone))
+        fail(f"there is no database at {str(database)!r} yet; `boswell run` makes it")
+    report = with_database(database, lambda opened: reports.collect(opened, cast("By", by), begin, zone))
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
