@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 
@@ -30,6 +30,7 @@ from bot.events import (
     UserSaid,
     Variables,
 )
+from bot.limits import request_bound
 from bot.models.base import Finished, Model, ModelEvent, ModelRequest, TextDelta
 from bot.prompt import system_prompt
 from bot.stream import Stream
@@ -39,6 +40,8 @@ from memory.database import Tx
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 MAX_TOOL_RESULT = (
     40_000  # characters; a tool that says more is cut, so that one result can not fill the context
 )
@@ -46,12 +49,18 @@ MAX_TOOL_RESULT = (
 MAX_REPLY = 200_000  # characters of one message of a model; past it, it has lost itself, and would fill the chat for hours
 
 
+DEFAULT_MAX_OUTPUT = (
+    16_000  # tokens; what is reserved must have an upper bound, even where none is configured
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One call that was made: the model's name in the configuration, and what it used."""
+    """One call that was made: the model's name in the configuration, what it used, and what `Reserve` gave for it."""
 
     model: str
     usage: Usage
+    reservation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,12 @@ class Reply:
 
 Record = Callable[[Tx, Sequence[ModelCall], Reply | None], Any]
 """Runs in each transaction that logs what a model said, with the calls since the last one, and with the reply in the last."""
+
+Reserve = Callable[[str, int, int], Awaitable[int]]
+"""Awaited before each model call, with the model's name in the configuration and the most tokens that it may read and write.
+
+Returns a reservation's id. Whatever it raises (`LimitReached`) ends the ask, and the call is not made.
+"""
 
 MakeContext = Callable[[Variables, str], Awaitable[ToolContext]]
 """Gives what the runner injects into a tool, for these variables and this idempotency key."""
@@ -121,17 +136,18 @@ class Agent:
         make_context: MakeContext,
         record: Record | None = None,
         unrecorded: list[ModelCall] | None = None,
+        reserve: Reserve | None = None,
         now: Callable[[], float] = time.time,
     ) -> Reply:
         """Answer a message on a stream. None goes on with the turn whose message is in the log already.
 
         Deltas, tool calls and results are published on the stream as they come. Raises `Interrupted` for whatever goes wrong (its
         cause is the error), and CancelledError when cancelled: the log is valid history in both cases, and `unrecorded` holds the
-        model calls that were made and that `record` has not had (those cut off with a guess of their tokens).
+        model calls that were made and that `record` has not had. Every reserved call reaches one of the two, once: if cut off,
+        with a guess of what the provider may have counted; if turned away unread, with nothing.
         """
-        ask = _Ask(
-            self, stream, variables, make_context, record, [] if unrecorded is None else unrecorded, now
-        )
+        calls = [] if unrecorded is None else unrecorded
+        ask = _Ask(self, stream, variables, make_context, record, calls, reserve, now)
         if message is not None:
             said = UserSaid(message) if isinstance(message, str) else message
             await stream.append(said, at=now())
@@ -159,6 +175,7 @@ class _Ask:
         make_context: MakeContext,
         record: Record | None,
         unrecorded: list[ModelCall],
+        reserve: Reserve | None,
         now: Callable[[], float],
     ) -> None:
         self.agent = agent
@@ -166,6 +183,7 @@ class _Ask:
         self.variables = variables
         self.make_context = make_context
         self.record = record
+        self.reserve = reserve
         self.now = now
         self.calls = unrecorded
         self.made: list[ModelCall] = []
@@ -222,8 +240,12 @@ class _Ask:
         self.current = []
         if not reply and isinstance(events[0], AssistantSaid):
             self.texts.append(events[0].text)
-        await self.stream.append(*events, at=self.now(), also=also)
-        del self.calls[: len(calls)]
+
+        def recorded(_: object = None) -> None:
+            del self.calls[: len(calls)]
+
+        await _to_its_end(self.stream.append(*events, at=self.now(), also=also), recorded)
+        recorded()
 
     async def _say(self, *, with_tools: bool) -> AssistantSaid:
         """One message of a model: the first of the agent's models, or another one while nothing was shown or done."""
@@ -252,39 +274,62 @@ class _Ask:
         gap = bool(_join(self.texts))
         finished: Finished | None = None
         length = 0
-        try:
-            async with aclosing(cast(Any, self.call_model(model, request))) as events:
-                async for event in events:
-                    if isinstance(event, TextDelta):
-                        if gap and not self.current:
-                            self.stream.publish(Delta("\n\n"))
-                        self.current.append(event.text)
-                        self.stream.publish(Delta(event.text))
-                        length += len(event.text)
-                        if length > MAX_REPLY:
-                            break
-                    else:
-                        finished = event
-                        break
-            if finished is None and length <= MAX_REPLY:
-                raise ModelUnavailable(model.name, "the stream ended without a finish")
-        finally:
-            if finished is None and self.current:  # cut off in mid-stream: it is paid for all the same
-                read = context.tokens(request.system) + sum(map(context.weight, request.events))
-                self.calls.append(
-                    ModelCall(model.name, Usage(read, 0, context.tokens("".join(self.current))))
-                )
+        async with aclosing(self._paid(model, request)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    finished = event
+                    break
+                if gap and not self.current:
+                    self.stream.publish(Delta("\n\n"))
+                self.current.append(event.text)
+                self.stream.publish(Delta(event.text))
+                length += len(event.text)
+                if length > MAX_REPLY:
+                    break
         if finished is None:
             self.paused = False
             return AssistantSaid(f"{''.join(self.current)[:MAX_REPLY]}\n\n{sentences.CUT}", model=model.name)
-        call = ModelCall(model.name, finished.usage)
-        self.calls.append(call)
-        self.made.append(call)
         self.paused = finished.reason == "pause"
         text = "".join(self.current)
         if finished.reason == "length" and not finished.calls:
             text = f"{text}\n\n{sentences.CUT}" if text.strip() else sentences.CUT
         return AssistantSaid(text, self._with_own_ids(finished.calls), model.name, finished.opaque)
+
+    async def _paid(self, model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """One model call: reserved before it is made, and in `calls` when it is over, however it ends.
+
+        Raises `ModelUnavailable` if the model ends it without a `Finished`.
+        """
+        reservation = 0
+        if self.reserve is not None:
+            most = request.max_output_tokens or model.max_output_tokens or DEFAULT_MAX_OUTPUT
+            request = replace(request, max_output_tokens=most)
+            reserving = self.reserve(model.name, request_bound(request), most)
+            reservation = await _to_its_end(reserving, lambda id_: self._account(model, Usage(), id_))
+        used: Usage | None = None
+        said: list[str] = []
+        try:
+            async with aclosing(cast(Any, self.call_model(model, request))) as events:
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        said.append(event.text)
+                    elif event.usage != Usage():  # a server that does not count leaves it to us
+                        used = event.usage
+                    yield event
+                    if isinstance(event, Finished):
+                        return
+            raise ModelUnavailable(model.name, "the stream ended without a finish")
+        except ModelError as exc:
+            used = exc.usage
+            raise
+        finally:
+            self._account(model, used or _guess(request, "".join(said)), reservation)
+
+    def _account(self, model: Model, usage: Usage, reservation: int) -> None:
+        if reservation or usage != Usage():
+            call = ModelCall(model.name, usage, reservation)
+            self.calls.append(call)
+            self.made.append(call)
 
     def _with_own_ids(self, calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
         """The calls under ids that no other call of the stream has: some servers number them anew in every message.
@@ -365,13 +410,10 @@ class _Ask:
         text = ""
         model = self.agent.models[0]
         try:
-            async with aclosing(cast(Any, self.call_model(model, request))) as pieces:
+            async with aclosing(self._paid(model, request)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, TextDelta):
                         text += piece.text
-                    else:
-                        self.calls.append(ModelCall(model.name, piece.usage))
-                        self.made.append(self.calls[-1])
         except ModelError as exc:
             log.warning("summary_failed", stream=self.stream.id, model=model.name, problem=exc.problem)
             text = ""
@@ -380,6 +422,26 @@ class _Ask:
 
 def _join(texts: Sequence[str]) -> str:
     return "\n\n".join(text for text in texts if text.strip())
+
+
+def _guess(request: ModelRequest, said: str) -> Usage:
+    """What a provider may have counted that does not say."""
+    tools = "".join(f"{tool.name}{tool.description}{tool.parameters}" for tool in request.tools)
+    read = context.tokens(request.system) + context.tokens(tools) + sum(map(context.weight, request.events))
+    return Usage(read, 0, context.tokens(said))
+
+
+async def _to_its_end(work: Awaitable[T], then: Callable[[T], None]) -> T:
+    """What `work` returns. If cancelled meanwhile it is waited for all the same, and `then` hears what it returned."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            then(task.result())
+        raise
 
 
 def _where(exc: BaseException) -> str:

@@ -6,6 +6,8 @@ secret, a provider's raw text or anyone's words. What the person reads instead i
 
 from __future__ import annotations
 
+from bot.events import Usage
+
 # BoswellError
 # ├── ModelError                    a model call failed
 # │   ├── ModelOverloaded           429/529: try later, or another model (retry_after in seconds, if told)
@@ -25,9 +27,13 @@ class BoswellError(Exception):
 
 
 class ModelError(BoswellError):
-    """A model call failed. `model` is its name in the configuration; `transient` tells that a retry may pass."""
+    """A model call failed. `model` is its name in the configuration; `transient` tells that a retry may pass.
+
+    `usage` is what the provider has counted for it; None where it may have counted and nobody knows what.
+    """
 
     transient = False
+    usage: Usage | None = None
 
     def __init__(self, model: str, problem: str) -> None:
         super().__init__(f"model {model!r}: {problem}")
@@ -39,6 +45,7 @@ class ModelOverloaded(ModelError):
     """The provider asks for patience."""
 
     transient = True
+    usage = Usage()  # turned away before it was read
 
     def __init__(self, model: str, problem: str, retry_after: float | None = None) -> None:
         super().__init__(model, problem)
@@ -54,9 +61,13 @@ class ModelUnavailable(ModelError):
 class ModelUnauthorized(ModelError):
     """The key is not accepted."""
 
+    usage = Usage()  # turned away before it was read
+
 
 class ModelQuotaUsedUp(ModelError):
     """The provider's account has no money or quota left."""
+
+    usage = Usage()  # turned away before it was read
 
 
 class ModelRefused(ModelError):
@@ -69,6 +80,8 @@ class ContextTooLong(ModelError):
 
 class ModelRejected(ModelError):
     """The provider calls the request wrong: mostly a wrong model name or an option it does not know."""
+
+    usage = Usage()  # turned away before it was read
 
 
 class LimitReached(BoswellError):

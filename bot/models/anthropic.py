@@ -25,6 +25,7 @@ class AnthropicModel:
     def __init__(self, name: str, config: ModelConfig) -> None:
         self.name = name
         self.label = config.model
+        self.max_output_tokens: int | None = config.max_output_tokens or MAX_TOKENS
         self._config = config
         self._line = Line(name, config, "anthropic", self._connect)
 
@@ -32,7 +33,7 @@ class AnthropicModel:
         """See `bot.models.base.Model.stream`."""
         body: dict[str, Any] = {
             "model": self.label,
-            "max_tokens": request.max_output_tokens or self._config.max_output_tokens or MAX_TOKENS,
+            "max_tokens": request.max_output_tokens or self.max_output_tokens,
             "messages": _messages(request, self.label),
             "stream": True,
             "cache_control": {
@@ -206,9 +207,9 @@ class _Answer:
             case "model_context_window_exceeded" if not self._said_something:
                 raise ContextTooLong(self._model, "the conversation leaves the model no room to answer")
             case "max_tokens" | "model_context_window_exceeded":
-                return Finished("length", self._tokens())  # a call that was cut is none
+                return Finished("length", self.used)  # a call that was cut is none
             case "pause_turn":
-                return Finished("pause", self._tokens(), opaque=self._opaque())
+                return Finished("pause", self.used, opaque=self._opaque())
         calls = tuple(
             ToolCall(b["id"], b["name"], well_formed("".join(self._inputs.get(i, ()))) or "{}")
             for i, b in self._blocks.items()
@@ -217,7 +218,7 @@ class _Answer:
         blocks_of_their_own = any(b["type"] not in _PLAIN for b in self._blocks.values())
         return Finished(
             "tools" if calls else "stop",
-            self._tokens(),
+            self.used,
             calls,
             self._opaque() if blocks_of_their_own else None,
         )
@@ -233,7 +234,9 @@ class _Answer:
             content.append({key: well_formed(v) if isinstance(v, str) else v for key, v in block.items()})
         return {"provider": _PROVIDER, "model": self._label, "content": content}
 
-    def _tokens(self) -> Usage:
+    @property
+    def used(self) -> Usage:
+        """See `bot.models.wire.Answer`."""
         count = self._usage.get
         cached = count("cache_read_input_tokens", 0)
         read = count("input_tokens", 0) + count("cache_creation_input_tokens", 0) + cached

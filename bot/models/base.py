@@ -63,10 +63,14 @@ ModelEvent = TextDelta | Finished
 
 
 class Model(Protocol):
-    """One entry of `models:` in the configuration. `name` is its key there; `label` what the provider calls it."""
+    """One entry of `models:` in the configuration. `name` is its key there; `label` what the provider calls it.
+
+    `max_output_tokens` is the limit that it sets where a request has none; None leaves it to the provider.
+    """
 
     name: str
     label: str
+    max_output_tokens: int | None
 
     def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """Call the model once. Yields text as it comes and exactly one `Finished`, or raises a `ModelError`.

@@ -78,6 +78,7 @@ class DemoModel:
     def __init__(self, name: str) -> None:
         self.name = name
         self.label = "demo"
+        self.max_output_tokens: int | None = None
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """See `bot.models.base.Model.stream`."""

@@ -25,6 +25,7 @@ class OpenAIModel:
     def __init__(self, name: str, config: ModelConfig) -> None:
         self.name = name
         self.label = config.model
+        self.max_output_tokens = config.max_output_tokens
         self._config = config
         self._line = Line(name, config, "openai", self._connect)
 
@@ -47,7 +48,7 @@ class OpenAIModel:
                 }
                 for t in request.tools
             ]
-        if limit := request.max_output_tokens or self._config.max_output_tokens:
+        if limit := request.max_output_tokens or self.max_output_tokens:
             # Reasoning models refuse the old name; compatible servers know only that one.
             body["max_completion_tokens" if ours or azure else "max_tokens"] = limit
         if request.user and ours:
@@ -167,7 +168,7 @@ class _Answer:
         self._calls: list[_Call] = []
         self._by_index: dict[Any, _Call] = {}
         self._reason = ""
-        self._usage = Usage()
+        self.used = Usage()
         self.complete = False
         self.over = False  # `[DONE]` is no chunk: whoever reads the stream sees it
 
@@ -177,7 +178,7 @@ class _Answer:
                 self._model, self._label, None, error if isinstance(error, dict) else {"message": error}
             )
         if usage := chunk.get("usage"):
-            self._usage = _usage(usage)
+            self.used = _usage(usage)
         for choice in chunk.get("choices") or ():
             if delta := choice.get("delta"):
                 self._take_delta(delta)
@@ -228,13 +229,13 @@ class _Answer:
         if self._reason == "error":  # OpenRouter's word for a fault of the provider behind it
             raise ModelUnavailable(self._model, "the answer ended in an error of the provider's")
         if self._reason in ("length", "max_tokens"):
-            return Finished("length", self._usage)  # a call that was cut is none
+            return Finished("length", self.used)  # a call that was cut is none
         if not self._calls:
-            return Finished("stop", self._usage)
+            return Finished("stop", self.used)
         calls = tuple(ToolCall(c.id, c.name, well_formed("".join(c.arguments)) or "{}") for c in self._calls)
         extras = {c.id: c.extra for c in self._calls if c.extra is not None}
         opaque = {"provider": _PROVIDER, "model": self._label, "extras": extras} if extras else None
-        return Finished("tools", self._usage, calls, opaque)
+        return Finished("tools", self.used, calls, opaque)
 
 
 def _usage(usage: dict[str, Any]) -> Usage:

@@ -33,6 +33,7 @@ from bot.errors import (
     ModelUnauthorized,
     ModelUnavailable,
 )
+from bot.events import Usage
 from bot.models.base import Finished, ModelEvent, TextDelta
 from bot.models.history import well_formed
 from config.schema import ModelConfig
@@ -51,6 +52,11 @@ class Answer(Protocol):
     """The reason why it ended has come: whatever fails later, nothing that was said is missing."""
     over: bool
     """The end mark has come."""
+
+    @property
+    def used(self) -> Usage:
+        """What the provider has counted so far."""
+        ...
 
     def take(self, chunk: dict[str, Any]) -> None:
         """Raises `ModelError` for a chunk that tells of a failure."""
@@ -169,7 +175,13 @@ class Line:
             await _exhaust(pieces)
         finally:
             await response.aclose()
-        yield answer.finished()
+        try:
+            finished = answer.finished()
+        except ModelError as exc:
+            if answer.complete and answer.used != Usage():  # a refusal is paid for as well
+                exc.usage = answer.used
+            raise
+        yield finished
 
     def _digest(self, events: Events, piece: bytes, answer: Answer) -> None:
         """Feed a piece to the answer; an empty one is the end."""
@@ -215,7 +227,9 @@ class Line:
             wait = retry_after(exc.response.headers)
             raise failed(self._name, self._label, exc.status_code, error, wait) from exc
         except (sdk.APIConnectionError, *_network_errors()) as exc:
-            raise ModelUnavailable(self._name, "no connection; check the network and base_url") from exc
+            failure = ModelUnavailable(self._name, "no connection; check the network and base_url")
+            failure.usage = Usage() if _unsent(exc) else None
+            raise failure from exc
 
     def _load(self) -> Client:
         try:
@@ -240,6 +254,15 @@ class Line:
 def _network_errors() -> tuple[type[Exception], ...]:
     """What the transport raises: httpx's errors, and those of aiohttp that it forgets to translate."""
     return sys.modules["httpx2"].HTTPError, sys.modules["aiohttp"].ClientError, OSError
+
+
+def _unsent(exc: BaseException | None) -> bool:
+    """Whether there was no connection to send anything over."""
+    http = sys.modules["httpx2"]
+    never = (http.ConnectError, http.ConnectTimeout, sys.modules["aiohttp"].ClientConnectorError)
+    while exc is not None and not isinstance(exc, never):
+        exc = exc.__cause__
+    return exc is not None
 
 
 async def _exhaust(pieces: AsyncIterator[bytes]) -> None:
@@ -344,6 +367,8 @@ def kind(status: int | None, error: Mapping[str, Any]) -> type[ModelError]:
     return ModelRejected
 
 
+_WORKED_ON = (408, 504)  # somebody there stopped waiting for a model that may be at work still
+
 _ADVICE = {
     ModelOverloaded: "the provider asks for patience",
     ModelUnavailable: "the provider has a fault",
@@ -365,4 +390,9 @@ def failed(
         if re.fullmatch(r"[\w.\[\]-]{1,64}", word := str(error.get(key) or "")) and word not in told:
             told.append(word)
     problem = f"{_ADVICE[cls]} ({', '.join([repr(label), *told])})"
-    return ModelOverloaded(name, problem, wait) if cls is ModelOverloaded else cls(name, problem)
+    error_ = ModelOverloaded(name, problem, wait) if cls is ModelOverloaded else cls(name, problem)
+    if status is None:
+        error_.usage = None  # it had begun to answer
+    elif cls is ModelUnavailable and status not in _WORKED_ON:
+        error_.usage = Usage()
+    return error_

@@ -26,6 +26,7 @@ class ScriptedModel:
     ) -> None:
         self.name = name
         self.label = label
+        self.max_output_tokens: int | None = None
         self.requests: list[ModelRequest] = []
         self._answer = answer
 
