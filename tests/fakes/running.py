@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
@@ -25,38 +25,24 @@ from tests.fakes.telegram_server import TOKEN, TelegramServer
 Respond = Callable[[Request], Step]
 
 
-class Running:
-    """A Boswell that runs. `logs` are its structured log lines so far."""
+class Started:
+    """A Boswell that runs on one platform. `logs` are its structured log lines so far."""
 
     def __init__(
         self,
         path: Path,
         config: Config,
-        telegram: TelegramServer,
+        platform: str,
         model: ModelServer,
         task: asyncio.Task[None],
         logs: list[Any],
     ) -> None:
-        self.telegram = telegram
         self.model = model
         self.logs = logs
         self._path = path
         self._config = config
+        self._platform = platform
         self._task = task
-
-    async def shows(self, chat: int, *texts: str, seconds: float = 10) -> None:
-        """Return once a chat's messages from the bot read exactly so."""
-        try:
-            await self.telegram.wait_for(lambda server: server.chat(chat).texts == list(texts), seconds)
-        except TimeoutError:
-            assert self.telegram.chat(chat).texts == list(texts)
-
-    async def answered(self, chat: int, text: str, seconds: float = 10) -> None:
-        """Return once the bot's last message in a chat reads so."""
-        try:
-            await self.telegram.wait_for(lambda server: server.chat(chat).texts[-1:] == [text], seconds)
-        except TimeoutError:
-            assert self.telegram.chat(chat).texts[-1:] == [text]
 
     async def until(self, condition: Callable[[], Any], seconds: float = 10) -> None:
         """Return once something holds that gives no sign of its own, such as a row of the database."""
@@ -86,7 +72,8 @@ class Running:
 
     def state(self) -> tuple[str, str]:
         """What `adapter_status` has: the state, and what it says about it."""
-        [row] = self.rows("SELECT state, detail FROM adapter_status WHERE name = 'telegram'") or [("", "")]
+        query = f"SELECT state, detail FROM adapter_status WHERE name = '{self._platform}'"
+        [row] = self.rows(query) or [("", "")]
         return row[0], row[1]
 
     async def boswell(self, *arguments: str) -> Result:
@@ -103,6 +90,64 @@ class Running:
             await self._task
 
 
+class Running(Started):
+    """A Boswell on Telegram."""
+
+    telegram: TelegramServer
+
+    async def shows(self, chat: int, *texts: str, seconds: float = 10) -> None:
+        """Return once a chat's messages from the bot read exactly so."""
+        try:
+            await self.telegram.wait_for(lambda server: server.chat(chat).texts == list(texts), seconds)
+        except TimeoutError:
+            assert self.telegram.chat(chat).texts == list(texts)
+
+    async def answered(self, chat: int, text: str, seconds: float = 10) -> None:
+        """Return once the bot's last message in a chat reads so."""
+        try:
+            await self.telegram.wait_for(lambda server: server.chat(chat).texts[-1:] == [text], seconds)
+        except TimeoutError:
+            assert self.telegram.chat(chat).texts[-1:] == [text]
+
+
+_S = TypeVar("_S", bound=Started)
+
+
+@asynccontextmanager
+async def started(
+    folder: Path, respond: Respond, platform: str, settings: dict[str, Any], kind: type[_S], **sections: Any
+) -> AsyncIterator[_S]:
+    """Run one adapter for the block; `settings` is its section of the configuration, `sections` are the others.
+
+    Leaving the block stops it in order, and fails if the model's server was asked anything unexpected.
+    """
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(ModelServer(respond=respond))
+        values = {
+            "access": {"policy": "open"},
+            "models": {
+                "main": {"provider": "openai", "model": "test", "api_key": KEY, "base_url": f"{model.url}/v1"}
+            },
+            "adapters": {platform: settings},
+            "data_dir": str(folder / "data"),
+            **sections,
+        }
+        path = folder / "boswell.yaml"
+        path.write_text(json.dumps(values))  # JSON is YAML
+        config = load(path, {}).config
+        logs = stack.enter_context(capture_logs())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(loop.remove_signal_handler, number)
+        task = asyncio.create_task(run(config, [platform]))
+        await asyncio.sleep(0)  # now its signal handlers stand, and a SIGTERM does not end the tests
+        house = kind(path, config, platform, model, task, logs)
+        try:
+            yield house
+        finally:
+            await house.stop()
+
+
 @asynccontextmanager
 async def running(
     folder: Path,
@@ -116,39 +161,16 @@ async def running(
 
     Leaving the block stops it in order, and fails if a server was asked anything unexpected.
     """
-    loop = asyncio.get_running_loop()
-    async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(ModelServer(respond=respond))
-        server = await stack.enter_async_context(TelegramServer(server_token))
-        values = {
-            "access": {"policy": "open"},
-            "models": {
-                "main": {"provider": "openai", "model": "test", "api_key": KEY, "base_url": f"{model.url}/v1"}
-            },
-            "adapters": {
-                "telegram": {
-                    "token": TOKEN,
-                    "base_url": server.url,
-                    "messages_per_second": 10_000,
-                    **(telegram or {}),
-                }
-            },
-            "data_dir": str(folder / "data"),
-            **sections,
+    async with TelegramServer(server_token) as server:
+        settings = {
+            "token": TOKEN,
+            "base_url": server.url,
+            "messages_per_second": 10_000,
+            **(telegram or {}),
         }
-        path = folder / "boswell.yaml"
-        path.write_text(json.dumps(values))  # JSON is YAML
-        config = load(path, {}).config
-        logs = stack.enter_context(capture_logs())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            stack.callback(loop.remove_signal_handler, number)
-        task = asyncio.create_task(run(config, ["telegram"]))
-        await asyncio.sleep(0)  # now its signal handlers stand, and a SIGTERM does not end the tests
-        house = Running(path, config, server, model, task, logs)
-        try:
+        async with started(folder, respond, "telegram", settings, Running, **sections) as house:
+            house.telegram = server
             yield house
-        finally:
-            await house.stop()
 
 
 def asked(request: Request) -> str:
