@@ -135,9 +135,8 @@ async def test_a_kill_between_the_new_row_and_the_letters_end_answers_once(
     async with running(tmp_path, echo) as b:
         await b.until(lambda: not b.rows("SELECT 1 FROM inbox WHERE asked"))
         assert await letters(b) == []
-        b.telegram.say(2, 2, "and now?")
-        await b.answered(2, "You said: and now?")
-        assert not b.telegram.chat(1).texts
+    assert [role for role, _ in b.said("telegram-1")] == ["user", "assistant"]
+    assert not b.model.requests
 
 
 async def test_a_reply_that_could_not_be_delivered_is_delivered_once_on_retry(tmp_path: Path) -> None:
