@@ -112,6 +112,7 @@ async def run(
         database = await stack.enter_async_context(open_database(database_path(config)))
         for name in names:
             await _lease(stack, config, f"adapter-{name}")
+            await keep(database, name, "starting")  # what a killed process wrote holds no more
         connected: dict[str, Adapter] = {}
         for name in names:
             connected[name] = platforms.create(
@@ -123,13 +124,12 @@ async def run(
             stack.push_async_callback(_close, connected[name])
         built: dict[str, Model] = {}
         stack.push_async_callback(_close_all, built)
-        approved: set[str] = set()
         traces = telemetry.start(os.environ)
         if traces is not None:
             stack.push_async_callback(traces.close)
         served = http and ("server" in config.model_fields_set or any(a.routes for a in connected.values()))
         metrics = Counters(traces) if served else Metrics(traces)
-        setup = build_setup(config, built, approved, metrics)
+        setup = build_setup(config, built, set(), metrics)
         # What was imported stays for good: keep the collector from ever going through it (it was off until here).
         gc.freeze()
         gc.enable()
@@ -139,16 +139,11 @@ async def run(
         try:
             async with asyncio.TaskGroup() as tasks:
                 house = assemble(config, connected, setup, database, journal, tasks, metrics=metrics)
-                reloader = _reloader(path, config, house, built, approved, tasks)
+                reloader = _reloader(path, config, house, built, tasks)
                 if path is not None:
                     loop.add_signal_handler(signal.SIGHUP, reloader.ask)
                     tasks.create_task(reloader.run(), name="reload")
-                approvals = Approvals(database, house.engine, approved, frozenset(names))
-                retry = partial(dead.take_up, database, connected, house.engine, house.delivery)
-                watch = Watch(database, [approvals.refresh, retry])
-                house.turns.stir = watch.stir
-                await approvals.refresh()
-                tasks.create_task(watch.run(), name="watch")
+                await house.approvals.refresh()
                 await _serve(config, connected, house, database, tasks, stop, note, started)
                 raise _Stop  # noqa: TRY301 - the idiom that ends a group: it cancels what still runs
         except* _Stop:
@@ -164,6 +159,7 @@ class House:
     turns: Turns
     engine: SqliteEngine
     journal: Journal
+    approvals: Approvals
 
 
 def assemble(
@@ -194,7 +190,12 @@ def assemble(
     delivery = Delivery(database, metrics.watched(connected), tasks, now, migrated, metrics)
     turns = Turns(database, setup, delivery, journal, now, metrics)
     engine = SqliteEngine(database, turns, tasks, locks_path(config), config.streams.on_busy, now)
-    return House(delivery, turns, engine, journal)
+    approvals = Approvals(database, engine, setup.gate.approved, frozenset(connected))
+    retry = partial(dead.take_up, database, connected, engine, delivery)
+    watch = Watch(database, [approvals.refresh, retry])
+    turns.stir = watch.stir
+    tasks.create_task(watch.run(), name="watch")
+    return House(delivery, turns, engine, journal, approvals)
 
 
 def _reloader(
@@ -202,14 +203,13 @@ def _reloader(
     config: Config,
     house: House,
     built: dict[str, Model],
-    approved: set[str],
     tasks: asyncio.TaskGroup,
 ) -> Reloader:
     """What applies a changed configuration: everything new is built first, then put in place in one step."""
 
     def apply(old: Config, new: Config) -> None:
         same = {name: built[name] for name in built if new.models.get(name) == old.models.get(name)}
-        setup = build_setup(new, same, approved, house.turns.metrics)
+        setup = build_setup(new, same, house.turns.setup.gate.approved, house.turns.metrics)
         retired, gone = (
             house.turns.setup,
             [built[name] for name in built if same.get(name) is not built[name]],

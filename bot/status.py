@@ -6,18 +6,22 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from bot.health import KEEP, all_well, seen
 from memory import leases
 from memory.database import Database, Tx
 
-DAY = 86400.0
 
+async def collect(
+    database: Database, locks: Path, names: Sequence[str], now: float, zone: str = "UTC"
+) -> dict[str, Any]:
+    """A report as plain data; today is that of `zone`. `healthy` is what /readyz calls ready, seen from outside:
 
-async def collect(database: Database, locks: Path, names: Sequence[str], now: float) -> dict[str, Any]:
-    """A report as plain data. `healthy`: every named adapter is run by some process, and one at least is up and none down.
-
-    A console whose input has ended (a service has none) is done, and is not ill.
+    every named adapter is run by some process, one at least is up and none is down, and the platforms were heard of lately.
     """
+    local = datetime.fromtimestamp(now, ZoneInfo(zone))
+    today = local.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
     def read(tx: Tx) -> dict[str, Any]:
         inbox = {row["platform"]: row for row in tx.all("inbox_counts")}
@@ -30,7 +34,7 @@ async def collect(database: Database, locks: Path, names: Sequence[str], now: fl
             running = leases.held(locks, f"adapter-{name}")
             adapters[name] = {
                 "running": running,
-                "state": state["state"] if state and running else "not running",
+                "state": _state(state, now) if state and running else "not running",
                 "detail": state["detail"] if state and running else "",
                 "since": state["since"] if state else None,
                 "last_event_at": last["received_at"] if last else None,
@@ -40,21 +44,24 @@ async def collect(database: Database, locks: Path, names: Sequence[str], now: fl
                 "replies_owed": ready["owed"] if ready else 0,
                 "replies_undeliverable": ready["dead"] if ready else 0,
             }
+        usage = [dict(row) for row in tx.all("usage_total", since=today)]
         return {
-            "healthy": all(_is_well(a) for a in adapters.values())
-            and any(a["state"] == "up" for a in adapters.values()),
+            "healthy": all_well(a["state"] for a in adapters.values()),
             "adapters": adapters,
             "turns_today": {
-                row["outcome"] or "running": row["turns"] for row in tx.all("turn_counts", since=now - DAY)
+                row["outcome"] or "running": row["turns"] for row in tx.all("turn_counts", since=today)
             },
-            "usage_today": [dict(row) for row in tx.all("usage_total", since=now - DAY)],
+            "usage_today": usage,
+            "usd_today": sum(row["usd"] for row in usage),
         }
 
     return await database.read(read)
 
 
-def _is_well(adapter: Mapping[str, Any]) -> bool:
-    return adapter["running"] and adapter["state"] in ("up", "stopped")
+def _state(row: Mapping[str, Any], now: float) -> str:
+    """As the process that runs it would say; that it was heard of is written down now and then only."""
+    until = row["until"]
+    return seen(row["state"], until and until + KEEP, now)
 
 
 def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
@@ -67,7 +74,7 @@ def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
     for name, a in report["adapters"].items():
         detail = f" ({a['detail']})" if a["detail"] else ""
         lines.append(
-            f"{name}: {paint(a['state'], _is_well(a))}{detail}, last event {_ago(a['last_event_at'], now)}"
+            f"{name}: {paint(a['state'], a['state'] in ('up', 'stopped'))}{detail}, last event {_ago(a['last_event_at'], now)}"
         )
         lines.append(
             f"  owed: {a['updates_owed']} updates, {a['replies_owed']} replies; "
@@ -76,12 +83,14 @@ def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
     turns = (
         ", ".join(f"{count} {outcome}" for outcome, count in sorted(report["turns_today"].items())) or "none"
     )
-    lines.append(f"turns, last 24 hours: {turns}")
+    lines.append(f"turns today: {turns}")
     lines += [
         f"model {row['model']}: {row['calls']} calls, {row['input']:,} tokens read ({row['cached']:,} cached), "
         f"{row['output']:,} written, {row['usd']:.4f} USD"
         for row in report["usage_today"]
     ]
+    if report["usage_today"]:
+        lines.append(f"spent today: {report['usd_today']:.4f} USD")
     return "\n".join(lines)
 
 
