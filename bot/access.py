@@ -31,7 +31,7 @@ class Gate:
 
     def __init__(self, config: AccessConfig, approved: set[str]) -> None:
         self._config = config
-        self._approved = approved
+        self.approved = approved
         self._operators = frozenset(config.operators)
         self._allow = _Ids(config.allow)
         self._allow_there: dict[str, _Ids] = {}
@@ -46,7 +46,7 @@ class Gate:
         if not person.id:
             return False
         platform = chat.platform
-        if self.policy(platform) == "open" or self.commands(person) or person.id in self._approved:
+        if self.policy(platform) == "open" or self.commands(person) or person.id in self.approved:
             return True
         there = self._allow_there.get(platform)
         if there is None:
@@ -56,11 +56,11 @@ class Gate:
 
     def anybody(self) -> bool:
         """Whether an operator has let anybody in."""
-        return bool(self._approved)
+        return bool(self.approved)
 
     def approve(self, user_ids: Iterable[str]) -> None:
         """They are let in from now on."""
-        self._approved.update(user_ids)
+        self.approved.update(user_ids)
 
     def commands(self, person: Person) -> bool:
         """Whether the person is an operator: may approve, see the status, stop others' turns."""
