@@ -1,0 +1,150 @@
+"""Socket Mode: Slack's events over WebSockets that we open. Each envelope is confirmed on the socket on which it came.
+
+Not slack_sdk's client: it connects again and again to an address that Slack takes but once, gives no sign that it is not
+connected, and runs tasks that nobody can await. Its types, and Bolt's way from an envelope to a response, are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohttp
+from slack_bolt.adapter.socket_mode.async_internals import run_async_bolt_app
+from slack_bolt.app.async_app import AsyncApp
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
+
+from adapters.base import Health, RateLimited, Unavailable
+from adapters.slack.client import Client
+
+_log = logging.getLogger(__name__)
+
+_LINGER = 30.0  # seconds that a socket which Slack is about to close is read on
+
+
+class Sockets:
+    """Receives as long as `run` runs. `behind` is called when messages may have been missed."""
+
+    def __init__(
+        self,
+        client: Client,
+        app_token: str,
+        app: AsyncApp,
+        *,
+        ping: float,
+        retry_first: float,
+        retry_most: float,
+        seconds: float,
+        behind: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._client = client
+        self._token = app_token
+        self._app = app
+        self._ping = ping
+        self._retry = (retry_first, retry_most)
+        self._seconds = seconds
+        self._behind = behind
+
+    async def run(self, health: Health, detail: str) -> None:
+        """Until cancelled. Raises what can not be mended by connecting again."""
+        async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
+            while True:
+                socket = await self._insist(http, health)
+                health.up(detail)
+                tasks.create_task(self._behind())
+                alive = tasks.create_task(self._tell(health, detail))
+                while await self._serve(
+                    socket, tasks
+                ):  # Slack is about to close it: the next one is opened first
+                    following = await self._insist(http, health)
+                    health.up(detail)
+                    tasks.create_task(self._linger(socket, tasks))
+                    socket = following
+                alive.cancel()
+                health.down("the connection to Slack was lost; it is opened again")
+
+    async def _tell(self, health: Health, detail: str) -> None:
+        """A socket is open as long as its pings are answered: aiohttp closes it otherwise."""
+        while True:
+            await asyncio.sleep(self._ping)
+            health.up(detail)
+
+    async def _insist(self, http: aiohttp.ClientSession, health: Health) -> aiohttp.ClientWebSocketResponse:
+        """An open socket over which Slack has said hello."""
+        wait, most = self._retry
+        while True:
+            try:
+                answer = await self._client("apps_connections_open", "", app_token=self._token)
+                return await self._open(http, str(answer.get("url") or ""))
+            except RateLimited as exc:
+                health.down(str(exc))
+                await asyncio.sleep(exc.retry_after)
+            except Unavailable as exc:
+                health.down(str(exc))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, most)
+
+    async def _open(self, http: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse:
+        socket: aiohttp.ClientWebSocketResponse | None = None
+        try:
+            async with asyncio.timeout(self._seconds):
+                socket = await http.ws_connect(
+                    url, heartbeat=self._ping, max_msg_size=0, proxy=self._client.web.proxy
+                )
+                hello = _parsed((await socket.receive()).data)
+        except (aiohttp.ClientError, OSError, ValueError) as exc:  # a timeout is an OSError
+            if socket is not None:
+                await socket.close()
+            # The address holds a ticket: neither it nor the cause is shown
+            raise Unavailable(f"Slack's socket could not be opened ({type(exc).__name__})") from None
+        if hello.get("type") != "hello":
+            await socket.close()
+            raise Unavailable("Slack's socket was opened and closed again without a hello")
+        return socket
+
+    async def _serve(self, socket: aiohttp.ClientWebSocketResponse, tasks: asyncio.TaskGroup) -> bool:
+        """Take what comes, in order, until the socket ends (False) or Slack asks for another one (True)."""
+        async for message in socket:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            envelope = _parsed(message.data)
+            if envelope.get("type") == "disconnect":
+                if envelope.get("reason") == "link_disabled":
+                    raise Unavailable(
+                        "Socket Mode is switched off for this app; switch it on in its settings"
+                    )
+                return True
+            request = SocketModeRequest.from_dict(envelope)
+            if request is not None:
+                # Tasks begin in the order in which they are made, and none waits before it stands in line to be stored
+                tasks.create_task(self._handle(socket, request))
+        return False
+
+    async def _linger(self, socket: aiohttp.ClientWebSocketResponse, tasks: asyncio.TaskGroup) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                while await self._serve(socket, tasks):
+                    pass
+        await socket.close()
+
+    async def _handle(self, socket: aiohttp.ClientWebSocketResponse, request: SocketModeRequest) -> None:
+        """Confirm an envelope once Bolt is done with it. What is not confirmed, Slack brings again."""
+        response = await run_async_bolt_app(self._app, request)
+        if response.status != 200:
+            _log.info("an envelope was not taken; Slack brings it again")
+            return
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):  # it will come again, and be known
+            await socket.send_str(json.dumps(SocketModeResponse(request.envelope_id).to_dict()))
+
+
+def _parsed(data: Any) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
