@@ -33,7 +33,9 @@ class People:
         until = time.monotonic() + self._patience
         person, chat = update.person, update.chat
         user, channel = native_user(person), split_chat(chat)[1]
-        name, language = await self._ask(f"{workspace.key}{person.id}", lambda: self._user(workspace, user))
+        name, language = await self._ask(
+            f"{workspace.key}{person.id}", lambda: self._user(workspace, user), until
+        )
         update = replace(
             update, person=Person(person.id, clean(name or person.name), clean(language or person.language))
         )

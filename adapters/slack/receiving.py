@@ -75,7 +75,14 @@ class Receiver:
         """Bolt's global middleware: what came is durable before Bolt confirms it. Raises if it could not be made so."""
         if body.get("type") == "url_verification":
             return await next()
-        await self._received(body)
+        try:
+            await self._received(body)
+        except AdapterError as exc:
+            _log.info("what came was not taken, and is not confirmed: %s", exc)
+            raise
+        except Exception as exc:
+            _log.error("what came could not be worked on (%s); it is not confirmed", type(exc).__name__)
+            raise
         return BoltResponse(status=200)
 
     async def _received(self, body: Mapping[str, Any]) -> None:
