@@ -59,7 +59,7 @@ async def read(found: Route, match: re.Match[str], request: web.BaseRequest, com
     """The request, whole. What is not as Discord describes it is complained of."""
     if unknown := set(request.query) - found.query:
         complaints.append(f"{found.name} has no query {sorted(unknown)}")
-    body, files = await _body(request)
+    body, files = await body_of(request)
     complaints += [f"{found.name}: {fault}" for fault in _faults(found.name, body, files)]
     token = match.groupdict().get("token") or ""
     ids = tuple(int(group) for group in match.groups() if group and group != token)
@@ -106,7 +106,7 @@ class Allowances:
         }
 
 
-async def _body(request: web.BaseRequest) -> tuple[Any, list[tuple[str, bytes]]]:
+async def body_of(request: web.BaseRequest) -> tuple[Any, list[tuple[str, bytes]]]:
     """The JSON of a request and its files, which come with a JSON part named payload_json."""
     if request.content_type != "multipart/form-data":
         raw = await request.read()

@@ -220,12 +220,14 @@ class DiscordServer:
         self.state.emit("GUILD_CREATE", guild.json(self.state.bot), guild.id)
 
     def slash(
-        self, channel_id: int, user_id: int, command: str, *, name: str = "", **options: str
+        self, channel_id: int, user_id: int, command: str, args: str = "", *, name: str = "", **options: str
     ) -> Interaction:
-        """Somebody gives a slash command, which must be registered and have these options."""
+        """Somebody gives a slash command, which must be registered and have these options; `args` is the first of them."""
         registered = next((c for c in self.state.commands if c["name"] == command), None)
         assert registered is not None, f"there is no /{command}"
         known = {option["name"]: option["type"] for option in registered.get("options") or []}
+        if args:
+            options = {next(iter(known)): args, **options}
         given = [{"name": key, "type": known[key], "value": value} for key, value in options.items()]
         data = {"id": registered["id"], "name": command, "type": 1, "options": given}
         return self._interact(channel_id, self.state.user(user_id, name), 2, data)
