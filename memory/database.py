@@ -263,9 +263,9 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         return
     if have:
         backup = path.with_name(f"{path.name}.v{have}.{time.strftime('%Y%m%d%H%M%S', time.gmtime())}.bak")
+        os.close(os.open(backup, os.O_RDWR | os.O_CREAT, 0o600))  # before there is anything in it
         with contextlib.closing(sqlite3.connect(backup)) as copy:
             connection.backup(copy)
-        backup.chmod(0o600)
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have migrated while this one waited for the lock.

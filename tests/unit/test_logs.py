@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
-from bot.logs import configure, secrets_of
+from bot.logs import configure, hide, secrets_of
 from config import Config
+from tests.fakes.record import environ
 
 TOKEN = "4242:AAtoken-of-nobody-0123456789abcdefghij"
 
@@ -127,3 +132,107 @@ def test_a_standard_error_that_is_gone_harms_nobody(
         gone.close()
     structlog.get_logger("ours").error("a line")
     logging.getLogger("library").error("a line")
+
+
+async def test_asyncios_word_of_a_lost_exception_does_not_tell_what_it_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def fail() -> None:
+        _broken("her words")
+
+    for level, shown in (("info", False), ("debug", True)):
+        configure(level, "json")  # type: ignore[arg-type]
+        task = asyncio.create_task(fail())
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+        text = capsys.readouterr().err
+        assert "Task exception was never retrieved" in text
+        assert "ValueError" in text
+        assert ("her words" in text) == shown
+
+
+def test_an_exception_in_a_librarys_line_is_told_by_its_type(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "json")
+    logging.getLogger("library").error("sending failed: %s, %r, %d", _failed("her words"), _failed("hers"), 3)
+    assert json.loads(capsys.readouterr().err)["event"] == "sending failed: ValueError, 'ValueError', 3"
+
+
+def test_secrets_of_a_new_configuration_are_kept_out_from_then_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("info", "json", ["first-secret"])
+    log = structlog.get_logger("ours")
+    log.info("first-secret second-secret")
+    hide(["second-secret"])
+    log.info("first-secret second-secret")
+    before, after = (json.loads(line)["event"] for line in capsys.readouterr().err.splitlines())
+    assert (before, after) == ("[secret] second-secret", "[secret] [secret]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POST https://host/api/v10/webhooks/80351110224678912/{secret}?wait=true",
+        "POST https://hooks.example.com/commands/{secret}",
+        "via http://operator:{secret}@proxy:3128",
+        "Authorization: Bot {secret}",
+        "Authorization: Bearer {secret}",
+        "xapp-1-A0B-{secret}",
+        "xoxe.xoxp-1-{secret}",
+        "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.{secret}",
+    ],
+)
+def test_what_looks_like_a_secret_is_kept_out_though_nobody_configured_it(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    secret = "ZnCjm1XVW7vRze4b7Cq4se7kKWs0aBcD"
+    configure("debug", "json")
+    logging.getLogger("library").debug(text.format(secret=secret))
+    assert secret not in capsys.readouterr().err
+
+
+def test_a_secret_is_kept_out_as_a_url_writes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "json", ["s/e?c r&t", "back\\slash'"])
+    structlog.get_logger("ours").info("GET /?key=s%2Fe%3Fc%20r%26t", of=repr({"key": "back\\slash'"}))
+    text = capsys.readouterr().err
+    assert "s%2Fe" not in text
+    assert "slash" not in text
+
+
+CRASHES = """
+import asyncio, gc, sys, threading, warnings
+from bot.logs import catch_crashes, configure
+configure("{level}", "json", ["the-secret"])
+catch_crashes()
+def fail():
+    raise ValueError("her words the-secret")
+class Left:
+    def __del__(self):
+        fail()
+thread = threading.Thread(target=fail)
+thread.start(); thread.join()
+Left(); gc.collect()
+warnings.warn("her words the-secret", UserWarning)
+import resource
+assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+fail()
+"""
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_a_crash_is_logged_and_tells_no_secret_and_no_words(tmp_path: Path, level: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHES.format(level=level)],
+        env={**environ(), "PYTHONWARNINGS": "always"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    assert events == ["uncaught_in_thread", "uncaught_in_cleanup", "python_warning", "uncaught"]
+    assert "the-secret" not in done.stderr
+    assert ("her words" in done.stderr) == (level == "debug")
