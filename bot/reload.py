@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from bot.errors import BoswellError
+from bot.logs import hide, secrets_of
 from config import Config, ConfigError, load
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class Reloader:
         try:
             loaded = await asyncio.to_thread(load, self._path, os.environ)
             new = loaded.config
+            hide(secrets_of(new))
             check_fixed(self._config, new)
             if new != self._config:
                 self._apply(self._config, new)

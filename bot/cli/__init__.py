@@ -133,13 +133,15 @@ def chat(path: Path | None, user: str | None) -> None:
 
 
 def _run(loaded: Loaded, names: list[str], *, http: bool = True) -> None:
-    from bot.logs import configure, secrets_of
+    from bot.logs import catch_crashes, configure, secrets_of
 
     config = loaded.config
     level = config.log.level
     if names == ["console"] and level == "info" and sys.stderr is not None and sys.stderr.isatty():
         level = "warning"  # the terminal belongs to the conversation
     configure(level, config.log.format, secrets_of(config))
+    catch_crashes()
+    os.umask(0o077)  # whatever a library writes is for this account alone, too
     gc.disable()  # imports make many objects and no garbage; the app turns it on again when all is built
     from bot.app import run as run_app
 
@@ -206,8 +208,12 @@ def _ask(question: str, options: Sequence[str], default: str) -> tuple[str, ...]
 @click.option("--live", is_flag=True, help="Also call each platform and model.")
 def check(path: Path | None, live: bool) -> None:
     """Say what is wrong with the configuration, all at once."""
+    from bot.exposed import exposed
+
     loaded = load_config(path)
     click.echo(" ".join(filter(None, (f"{loaded.path} is correct." if loaded.path else "", loaded.note))))
+    for warning in exposed(loaded.config, loaded.path):
+        click.echo(f"warning: {warning}")
     if live:
         from bot.live import check as check_live
 
