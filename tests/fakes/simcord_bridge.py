@@ -172,6 +172,11 @@ class SimcordBridge:
     def ids(self, channel: int) -> list[int]:
         return [message.id for message in self._ours(channel)]
 
+    def labels(self, channel: int) -> list[str]:
+        """Of the buttons under the bot's last message."""
+        rows = [row for message in self._ours(channel)[-1:] for row in message.components]
+        return [item["label"] for row in rows for item in row["components"]]
+
     def pinged(self, channel: int) -> bool:
         """Whether a message of the bot's there notified anybody."""
         return any(m.mention_everyone or m.ping_user_ids or m.ping_role_ids for m in self._ours(channel))
@@ -216,7 +221,3 @@ def _answer(status: int, body: Any) -> web.Response:
         return web.Response(status=204, headers=VIA)
     headers = {**VIA, "Content-Type": "application/json"}
     return web.Response(status=status, body=json.dumps(body).encode(), headers=headers)
-
-
-def mention(bridge: SimcordBridge) -> str:
-    return f"<@{bridge.backend.bot_user.id}>"

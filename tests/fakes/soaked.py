@@ -20,8 +20,8 @@ from bot.tools.base import Tool, ToolContext, tool
 from config import load
 
 
-def serve(config_path: str, runs: str, logs: str) -> None:
-    """Run Boswell until it is killed."""
+def serve(config_path: str, runs: str, logs: str, platform: str = "telegram") -> None:
+    """Run Boswell on one platform until it is killed."""
     descriptor = os.open(logs, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 2)
     loaded = load(Path(config_path), os.environ)
@@ -46,4 +46,4 @@ def serve(config_path: str, runs: str, logs: str) -> None:
     agent = loaded.config.agent.model_copy(update={"tools": ("note",)})
     config = loaded.config.model_copy(update={"agent": agent})
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    asyncio.run(run(config, ["telegram"]))
+    asyncio.run(run(config, [platform]))

@@ -41,6 +41,7 @@ class Rest:
         self.state = state
         self.gateway = gateway
         self.syncs = 0  # how often the commands were overwritten
+        self.repeats = 0  # posts that a nonce kept from standing twice
         self.nonce_window = 300.0  # seconds; Discord says "the past few minutes"
         self.old_edits = 3  # edits of hour-old messages before 30046, per channel
         self._old_edits: defaultdict[int, int] = defaultdict(int)
@@ -228,6 +229,7 @@ class Rest:
         if nonce and body.get("enforce_nonce"):
             at, stands = self._nonces.get(nonce, (0.0, None))
             if stands is not None and self.state.now() - at < self.nonce_window:
+                self.repeats += 1
                 return self.state.json(stands)
         if channel.type == FORUM:
             raise ApiError(400, 50008, "Cannot send messages in a non-text channel")

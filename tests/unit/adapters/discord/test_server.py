@@ -207,6 +207,7 @@ async def test_a_nonce_posts_once_within_its_window(server: DiscordServer) -> No
         first = await room.send("once", nonce="turn-1.0")
         assert (await room.send("once", nonce="turn-1.0")).id == first.id
         assert server.texts(DM) == ["once"]
+        assert server.rest.repeats == 1
         server.state.skip(server.rest.nonce_window)
         await room.send("once", nonce="turn-1.0")
         assert server.texts(DM) == ["once", "once"]
