@@ -46,14 +46,14 @@ class Health:
         database: Database,
         tasks: asyncio.TaskGroup,
         on_up: Callable[[], None] = lambda: None,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._name = name
         self._quiet = quiet
         self._database = database
         self._tasks = tasks
         self._on_up = on_up
-        self._now = now
+        self._now = now or time.time
         self._last = ("", "")
         self._until: float | None = None
         self._kept = 0.0

@@ -46,7 +46,7 @@ async def collect(
             }
         usage = [dict(row) for row in tx.all("usage_total", since=today)]
         return {
-            "healthy": all_well(a["state"] for a in adapters.values()),
+            "healthy": all_well(str(a["state"]) for a in adapters.values()),
             "adapters": adapters,
             "turns_today": {
                 row["outcome"] or "running": row["turns"] for row in tx.all("turn_counts", since=today)
