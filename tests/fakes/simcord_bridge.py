@@ -12,12 +12,14 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import discord
 from aiohttp import web
 from simcord import _dpy_internals as _checked  # noqa: F401 - importing it verifies that discord.py is one it knows
 from simcord import interactions
+from simcord._clock import Clock
 from simcord.backend import Backend, serializers
 from simcord.backend.errors import BackendError
 from simcord.http import RouteNotImplemented, UnsupportedField, router
@@ -28,6 +30,13 @@ from tests.fakes.discord_server.calls import body_of
 from tests.fakes.discord_server.gateway import Gateway, Session
 from tests.fakes.discord_server.server import API, TOKEN, VIA
 from tests.fakes.discord_server.state import ApiError, State
+
+
+class _Today(Clock):
+    """simcord's time stands still on the first of January; ours is the wall's."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
 
 @dataclass
@@ -84,7 +93,7 @@ class _Gateway(Gateway):
 class SimcordBridge:
     """A Discord with Anna, one server and one channel in it. `complaints` is what simcord does not know."""
 
-    backend: Backend = field(default_factory=Backend)
+    backend: Backend = field(default_factory=lambda: Backend(clock=_Today()))
     complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
