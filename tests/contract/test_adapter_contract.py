@@ -28,6 +28,7 @@ from adapters.base import (
 from adapters.console import Console, Reply
 from adapters.telegram import Telegram, Timing
 from config.schema import TelegramConfig
+from tests.contract.slack_world import slack_world
 from tests.fakes import telegram_server as telegram
 from tests.fakes.memory_adapter import MemoryAdapter
 
@@ -39,7 +40,10 @@ class World(Protocol):
     """One platform. Chat `PRIVATE` is Anna's, `GROUP` is a group of hers."""
 
     adapter: Adapter
-    lacks: frozenset[str]  # what its platform does not have: groups, faults, redelivery, gone messages
+    person: str  # Anna's user id
+    lacks: frozenset[
+        str
+    ]  # what its platform does not have: groups, faults, redelivery, gone messages, migration
 
     def say(self, text: str, chat: str = PRIVATE) -> None:
         """Anna writes."""
@@ -54,6 +58,7 @@ class World(Protocol):
 
 
 class MemoryWorld:
+    person = "memory-1001"
     lacks: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
@@ -77,6 +82,7 @@ METHODS = {"post": "sendMessage", "edit": "editMessageText", "run": "getUpdates"
 
 
 class TelegramWorld:
+    person = "telegram-1001"
     lacks: frozenset[str] = frozenset()
 
     def __init__(self, server: telegram.TelegramServer) -> None:
@@ -137,9 +143,10 @@ class Paper:
 
 
 class ConsoleWorld:
+    person = "console-1001"
     # One person at one terminal: it has no groups, never fails, can not be asked again for what was typed, and a message
     # that it does not know (an earlier process printed it) is printed anew.
-    lacks = frozenset({"groups", "faults", "redelivery", "gone messages"})
+    lacks = frozenset({"groups", "faults", "redelivery", "gone messages", "migration"})
 
     def __init__(self) -> None:
         self.paper = Paper()
@@ -164,13 +171,17 @@ def needs(world: World, *what: str) -> None:
         pytest.skip(f"{world.adapter.name} has no {', '.join(sorted(missing))}")
 
 
-@pytest.fixture(params=["memory", "telegram", "console"])
+@pytest.fixture(params=["memory", "telegram", "console", "slack", "slack over http"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
         yield MemoryWorld()
         return
     if request.param == "console":
         yield ConsoleWorld()
+        return
+    if request.param.startswith("slack"):
+        async with slack_world("http" if "http" in request.param else "socket") as world:
+            yield world
         return
     async with telegram.TelegramServer() as server:
         world = TelegramWorld(server)
@@ -232,9 +243,9 @@ async def test_messages_arrive_in_order_and_whole(world: World) -> None:
     assert life.texts == texts
     update = life.rows[0].update
     assert update is not None
-    assert update.chat.id == PRIVATE
+    assert update.chat.id == world.chat().id
     assert update.chat.kind == "private"
-    assert update.person.id == f"{world.adapter.name}-1001"
+    assert update.person.id == world.person
     assert update.person.name == ("Anna" if "groups" not in world.lacks else "1001")
     assert update.message_id
     assert len({row.key for row in life.rows}) == 4
@@ -399,12 +410,17 @@ async def test_a_lost_answer_is_ambiguous_and_an_edit_mends_it(world: World) -> 
         assert world.texts()[-1] == "done"
 
 
-async def test_a_chat_that_is_gone_or_moved_is_told(world: World) -> None:
+async def test_a_chat_that_is_gone_is_told(world: World) -> None:
     needs(world, "faults")
     async with running(world.adapter):
         world.trouble("post", ChatGone("blocked"))
         with pytest.raises(ChatGone):
             await world.adapter.post(world.chat(), "hi", key="a")
+
+
+async def test_a_chat_that_moved_is_told(world: World) -> None:
+    needs(world, "faults", "migration")
+    async with running(world.adapter):
         world.trouble("post", ChatMigrated("moved", "-100500"))
         with pytest.raises(ChatMigrated) as caught:
             await world.adapter.post(world.chat(GROUP), "hi", key="a")
@@ -452,6 +468,23 @@ async def test_find_knows_nothing_where_resend_is_not_lookup(world: World) -> No
     async with running(world.adapter):
         await world.adapter.post(world.chat(), "hi", key="a")
         assert await world.adapter.find(world.chat(), "a") is None
+
+
+async def test_find_tells_whether_a_message_stands_where_resend_is_lookup(world: World) -> None:
+    if world.adapter.limits.resend != "lookup":
+        pytest.skip("this platform can not look its messages up")
+    async with running(world.adapter):
+        assert await world.adapter.find(world.chat(), "a") is None
+        posted = await world.adapter.post(world.chat(), "hi", key="a")
+        await world.adapter.post(world.chat(), "other", key="b")
+        assert await world.adapter.find(world.chat(), "a") == posted
+        world.trouble("post", Unavailable("lost", ambiguous=True))
+        with pytest.raises(Unavailable):
+            await world.adapter.post(world.chat(), "lost", key="c")
+        found = await world.adapter.find(world.chat(), "c")
+        assert found
+        await world.adapter.edit(world.chat(), found, "found", final=True)
+        assert world.texts() == ["hi", "other", "found"]
 
 
 async def test_check_finds_a_working_platform_in_order(world: World) -> None:

@@ -27,6 +27,7 @@ _SPAN = {**_PAGE, "oldest": str, "latest": str, "inclusive": bool, "include_all_
 
 # A star marks what must be there.
 METHODS: dict[str, dict[str, type]] = {
+    "api.test": {"error": str},
     "auth.test": {},
     "auth.revoke": {"test": bool},
     "apps.connections.open": {},

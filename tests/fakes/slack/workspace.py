@@ -43,7 +43,7 @@ class Message:
     @property
     def shown(self) -> str:
         """What people read: Slack's three entities are characters again."""
-        return html.unescape(self.text) if "&" in self.text else self.text
+        return self.text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
     @property
     def pings(self) -> list[str]:
@@ -62,7 +62,6 @@ class Whisper:
     user: str
     text: str
     thread_ts: str = ""
-    replaces: str = ""
 
 
 @dataclass
