@@ -10,7 +10,7 @@ from adapters.base import Adapter, AdapterError, Menu, State
 
 __all__ = ["Name", "NotInstalled", "create"]
 
-Name = Literal["console", "telegram"]
+Name = Literal["console", "telegram", "slack", "discord"]
 
 
 class NotInstalled(AdapterError):

@@ -108,8 +108,11 @@ class Pace:
 class Preview:
     """One reply while it is written: typing, then a placeholder, then edits. It owns the part until `finish` returns."""
 
-    def __init__(self, delivery: Delivery, adapter: Adapter, part: Part, stream: Stream, said: str) -> None:
+    def __init__(
+        self, delivery: Delivery, adapter: Adapter, part: Part, stream: Stream, said: str, language: str
+    ) -> None:
         self.part = part
+        self._language = language
         self._delivery = delivery
         self._adapter = adapter
         self._chat = Chat(**part.chat)
@@ -166,7 +169,11 @@ class Preview:
         while not self._ended.is_set():
             text = self._head()
             long = self._adapter.limits.buttons and time.monotonic() - began > STOP_BUTTON
-            buttons = (Button(sentences.STOP_BUTTON, f"stop {self.part.turn_id}"),) if long else ()
+            buttons = (
+                (Button(sentences.say("stop_button", self._language), f"stop {self.part.turn_id}"),)
+                if long
+                else ()
+            )
             if (text != shown or buttons != below) and pace.preview_allowed(self._chat):
                 try:
                     await self._adapter.edit(
@@ -274,10 +281,10 @@ class Delivery:
             part.ambiguous = resumed and not part.message_id
         return part
 
-    def preview(self, part: Part, stream: Stream, said: str = "") -> None:
+    def preview(self, part: Part, stream: Stream, said: str = "", language: str = "") -> None:
         """Show the reply as it is written, from now until its parts are submitted. `said`: what it begins with."""
         self._previews[part.turn_id] = Preview(
-            self, self._adapters[part.chat["platform"]], part, stream, said
+            self, self._adapters[part.chat["platform"]], part, stream, said, language
         )
 
     def complete(
@@ -291,6 +298,7 @@ class Delivery:
         via: str = "",
         buttons: Sequence[Button] = (),
         stub: bool = True,
+        language: str = "",
     ) -> list[Part]:
         """Write a reply's parts, in the transaction that completes the turn; `submit` them after it.
 
@@ -315,7 +323,10 @@ class Delivery:
             )
             for index, piece in enumerate(texts)
         ]
-        return [part for part in parts if part is not None]
+        opened = [part for part in parts if part is not None]
+        for part in opened:
+            part.language = language
+        return opened
 
     def submit(self, parts: list[Part]) -> None:
         """Deliver parts that are committed; those that wait here already are passed over."""
@@ -381,6 +392,7 @@ class Delivery:
             part.ambiguous = part.ambiguous or shown.ambiguous
         adapter = self._adapters[part.chat["platform"]]
         backoff = FIRST_BACKOFF
+        replaced = False
         while True:
             chat = Chat(**part.chat)
             try:
@@ -395,11 +407,20 @@ class Delivery:
                     ""  # it stayed behind; in the new chat that id may be another message of ours
                 )
             except Refused as exc:
-                if part.text == sentences.UNSENDABLE:
+                if replaced:
                     await self._give_up(part, exc)
                     return
-                log.warning("refused_by_platform", turn=part.turn_id, part=part.part, problem=str(exc))
-                part.text = sentences.UNSENDABLE
+                reference, replaced = f"t{part.turn_id}", True
+                log.warning(
+                    "refused_by_platform",
+                    turn=part.turn_id,
+                    ref=reference,
+                    part=part.part,
+                    error=type(exc).__name__,
+                    problem=str(exc),
+                )
+                text = sentences.say("unsendable", part.language)
+                part.text = sentences.referring(text, reference, part.language)
             except (Unavailable, Unauthorized, sqlite3.Error) as exc:
                 # Not connected (yet), a fault on their side, or our disk is full: the reply waits, it is never dropped for
                 # that. If it was posted and could not be marked, its id is known here, and the next try is an edit.
@@ -448,19 +469,28 @@ class Delivery:
 
     async def post(self, adapter: Adapter, part: Part, text: str) -> None:
         """Post a message that will be edited, and keep its id at once."""
-        part.message_id = await self._post(adapter, Chat(**part.chat), part, text)
+        part.message_id = await self._post(adapter, Chat(**part.chat), part, text, more=True)
         part_id, message_id = part.id, part.message_id
         await self._database.write(lambda tx: tx.run("outbox_posted", id=part_id, message_id=message_id))
 
-    async def _post(self, adapter: Adapter, chat: Chat, part: Part, text: str) -> str:
+    async def _post(self, adapter: Adapter, chat: Chat, part: Part, text: str, *, more: bool = False) -> str:
         if part.ambiguous and adapter.limits.resend == "lookup":
             found = await adapter.find(chat, part.key)
             if found:
+                if not more:  # what stands there may be the preview that a killed process left
+                    await adapter.edit(chat, found, text, final=True, buttons=_buttons(part))
                 return found
         await self.pace(adapter).wait(chat, post=True)
         try:
+            growing = {"more": True} if more and adapter.limits.streams else {}
             return await adapter.post(
-                chat, text, key=part.key, reply_to=part.reply_to, via=part.via, buttons=_buttons(part)
+                chat,
+                text,
+                key=part.key,
+                reply_to=part.reply_to,
+                via=part.via,
+                buttons=_buttons(part),
+                **growing,
             )
         except Unavailable as exc:
             part.ambiguous = part.ambiguous or exc.ambiguous

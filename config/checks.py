@@ -15,11 +15,13 @@ from config.document import Document, Value
 from config.keys import listed
 from config.problems import Key, nearest, printable, shown
 from config.references import NOT_LOOKED_AT
-from config.schema import AdaptersConfig, TelegramConfig
+from config.schema import AdaptersConfig, DiscordConfig, SlackConfig, TelegramConfig
 
 _TELEGRAM_TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]{35,}", re.ASCII)
 _TELEGRAM_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
 _TELEGRAM_PORTS = (443, 80, 88, 8443)  # Bot API, setWebhook
+_SLACK_ID = re.compile(r"[A-Z0-9]+-(?:[A-Z0-9]+\*?|\*)|[A-Z0-9]*\*", re.ASCII)
+_DISCORD_TOKEN = re.compile(r"[A-Za-z0-9_-]{18,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{25,}", re.ASCII)
 _KEY_VARIABLES = {
     "openai": "OPENAI_API_KEY",
     "azure": "AZURE_OPENAI_API_KEY",
@@ -32,6 +34,8 @@ def check(document: Document) -> None:
     values = document.values
     _models(document, _section(values, "models"), _section(values, "agent"))
     _telegram(document, _section(_section(values, "adapters"), "telegram"))
+    _slack(document, _section(values, "adapters"))
+    _discord(document, _section(_section(values, "adapters"), "discord"))
     _access(document, _section(values, "access"))
     _chats(document, values.get("chats"), _section(values, "models"))
     _zone(document, _section(values, "memory").get("timezone"))
@@ -144,17 +148,64 @@ def _telegram(document: Document, telegram: dict[str, Value]) -> None:
         document.report(url_key, f"Telegram does not call port {url.port}", f"use one of {ports}")
 
 
-def _address(document: Document, key: Key, value: Value) -> SplitResult | None:
-    """The parsed address; None if there is none or it is no http address, which is then reported."""
+def _slack(document: Document, adapters: dict[str, Value]) -> None:
+    if not isinstance(adapters.get("slack"), dict):
+        return
+    slack, home = _section(adapters, "slack"), ("adapters", "slack")
+    ident, secret = "client_id" in slack, "client_secret" in slack
+    if ident != secret:
+        key, other = ("client_id", "client_secret") if secret else ("client_secret", "client_id")
+        hint = f"write `{key}: ${{SLACK_{key.upper()}}}`, from the app's Basic Information; or remove {other}"
+        document.report((*home, key), f"{other} is useless without {key}", hint)
+    elif ident and "bot_token" in slack:
+        what = "with client_id every workspace's token comes by OAuth, this one would not be used"
+        document.report((*home, "bot_token"), what, "remove it, or client_id and client_secret")
+    elif not ident and "bot_token" not in slack:
+        hint = "write `bot_token: ${SLACK_BOT_TOKEN}`; or client_id and client_secret, for workspaces to install it"
+        document.report((*home, "bot_token"), "slack needs a token to speak with", hint)
+    if "app_token" not in slack and "signing_secret" not in slack:
+        hint = "write `app_token: ${SLACK_APP_TOKEN}` for Socket Mode, or `signing_secret: ${SLACK_SIGNING_SECRET}` for HTTP"
+        document.report((*home, "app_token"), "slack needs a way to receive", hint)
+    base_url = slack.get("base_url")
+    default = str(SlackConfig.model_fields["base_url"].default).rstrip("/")
+    # Another server may issue tokens of its own, so only Slack's are held to Slack's shape.
+    if base_url is None or (isinstance(base_url, str) and base_url.rstrip("/") == default):
+        for key, prefix, place in (
+            ("bot_token", "xoxb-", "the Bot User OAuth Token from OAuth & Permissions"),
+            ("app_token", "xapp-", "an app-level token with connections:write, from Basic Information"),
+        ):
+            token = slack.get(key)
+            if isinstance(token, str) and token != NOT_LOOKED_AT and not token.startswith(prefix):
+                document.report((*home, key), f"such a token begins with {prefix}", f"copy {place}")
+    _address(document, (*home, "base_url"), base_url)
+
+
+def _discord(document: Document, discord: dict[str, Value]) -> None:
+    token, base_url = discord.get("token"), discord.get("base_url")
+    default = DiscordConfig.model_fields["base_url"].default
+    at_discord = base_url is None or (isinstance(base_url, str) and base_url.rstrip("/") == default)
+    shaped = not isinstance(token, str) or token == NOT_LOOKED_AT or _DISCORD_TOKEN.fullmatch(token)
+    if at_discord and not shaped:
+        what = "this is no bot token: one is three long words of letters, digits, _ and -, joined by dots"
+        hint = "copy it from the Developer Portal, page Bot (not the client secret, not the public key)"
+        document.report(("adapters", "discord", "token"), what, hint)
+    _address(document, ("adapters", "discord", "base_url"), base_url)
+    _address(document, ("adapters", "discord", "gateway_url"), discord.get("gateway_url"), ("ws", "wss"))
+
+
+def _address(
+    document: Document, key: Key, value: Value, schemes: tuple[str, str] = ("http", "https")
+) -> SplitResult | None:
+    """The parsed address; None if there is none or it is of no such scheme, which is then reported."""
     if not isinstance(value, str):
         return None
     try:
         url = urlsplit(value)
-        if url.scheme in ("http", "https") and url.hostname and url.port != 0 and not re.search(r"\s", value):
+        if url.scheme in schemes and url.hostname and url.port != 0 and not re.search(r"\s", value):
             return url
     except ValueError:  # a port that is none, a bracket left open
         pass
-    document.report(key, "this is no web address", "write it whole, with https:// or http:// and a host")
+    document.report(key, "this is no web address", f"write it whole, with {schemes[1]}:// or {schemes[0]}:// and a host")
     return None
 
 
@@ -219,6 +270,9 @@ def _entry(entry: str, quoted: str, written: str) -> tuple[str, str] | None:
         return f"{quoted} has a * before its end", "put one * at the end, or none"
     if platform == "telegram" and not re.fullmatch(r"-?\d+\*?|-?\*", native, re.ASCII):
         return f"{quoted} is no user id", "Telegram's are numbers, such as telegram-1001"
+    if platform == "slack" and not _SLACK_ID.fullmatch(native):
+        hint = "Slack's are the workspace's and the person's, such as slack-T024BE7LD-U77"
+        return f"{quoted} is no user id", hint
     return None
 
 

@@ -46,6 +46,15 @@ _ADAPTERS = {
   telegram:
     token: ${TELEGRAM_BOT_TOKEN}            # from @BotFather
 """,
+    "slack": """\
+  slack:
+    bot_token: ${SLACK_BOT_TOKEN}           # xoxb-…, from OAuth & Permissions
+    app_token: ${SLACK_APP_TOKEN}           # xapp-…, from Basic Information, with connections:write
+""",
+    "discord": """\
+  discord:
+    token: ${DISCORD_BOT_TOKEN}             # from the Developer Portal, page Bot
+""",
 }
 
 _ACCESS = """\

@@ -106,6 +106,23 @@ class SlackConfig(Section):
     """Another server that speaks Slack's Web API."""
 
 
+class DiscordConfig(Section):
+    token: Annotated[SecretStr, Field(examples=["${DISCORD_BOT_TOKEN}"])]
+    """The bot's token from the Developer Portal, page Bot."""
+    base_url: str = "https://discord.com/api/v10"
+    """Another REST server."""
+    gateway_url: str | None = None
+    """Another gateway, ws:// or wss://; left out, the one that the REST server names."""
+    message_content: bool = False
+    """Read messages that do not mention the assistant (a switch in the Developer Portal); private ones it always reads."""
+    catch_up_hours: Annotated[float, Field(ge=0, le=720)] = 24
+    """After a restart, messages of the last so many hours are read back and answered; 0: none."""
+    catch_up_messages: Annotated[int, Field(ge=0, le=1000)] = 100
+    """At most so many, the newest, in each channel; 0: none."""
+    shards: Annotated[int | None, Field(ge=1, le=10_000)] = None
+    """Connections to the gateway; left out, as many as Discord recommends."""
+
+
 class AdaptersConfig(Section):
     console: ConsoleConfig | None = None
     """The terminal."""
@@ -113,6 +130,8 @@ class AdaptersConfig(Section):
     """A Telegram bot."""
     slack: SlackConfig | None = None
     """A Slack app, in one workspace or in many."""
+    discord: DiscordConfig | None = None
+    """A Discord bot."""
 
 
 class PlatformAccess(Section):

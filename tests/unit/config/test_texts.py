@@ -23,6 +23,8 @@ ENVIRON = {
     "AZURE_OPENAI_API_KEY": "sk-test",
     "AZURE_OPENAI_DEPLOYMENT": "prod",
     "AZURE_OPENAI_ENDPOINT": "https://boswell.openai.azure.com",
+    "SLACK_BOT_TOKEN": "xoxb-test",
+    "SLACK_APP_TOKEN": "xapp-test",
     "TELEGRAM_BOT_TOKEN": "123456:AAtest-0123456789_0123456789_0123456789",
 }
 
