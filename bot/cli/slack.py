@@ -1,0 +1,49 @@
+"""`boswell slack`: what Slack must be told of the app."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bot.cli import main
+from bot.cli.shared import WRONG, config_option, fail, load_config
+
+
+@main.group()
+def slack() -> None:
+    """Slack: what the platform must know of the app."""
+
+
+@slack.command()
+@config_option
+@click.option("--url", default="", help="The public https address of the server, for HTTP mode and OAuth.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def manifest(path: Path | None, url: str, as_json: bool) -> None:
+    """Print the app manifest to paste at https://api.slack.com/apps. Needs no secrets."""
+    config = load_config(path, secrets=False).config
+    settings = config.adapters.slack
+    if settings is None:
+        fail("the configuration names no slack; `boswell init --adapter slack` writes one that does", WRONG)
+    public = settings.app_token is None or settings.client_id is not None
+    if public and not url.startswith("https://"):
+        fail("Slack calls this server: give its public address with --url https://…, or set app_token", WRONG)
+    from adapters import NotInstalled
+    from adapters.base import Menu
+    from bot.commands import COMMANDS
+
+    try:
+        from adapters.slack.manifest import manifest as build
+    except ModuleNotFoundError as exc:
+        raise NotInstalled(
+            f"{exc.name!r} is not installed; install it with: pip install 'boswell[slack]'"
+        ) from exc
+    menu = Menu({name: command.help for name, command in COMMANDS.items()})
+    made = build(settings, menu, url, config.agent.name)
+    if as_json:
+        click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=100), nl=False)
