@@ -20,7 +20,7 @@ import structlog
 
 import adapters as platforms
 from adapters.base import Adapter, AdapterError, Chat, Menu, Unauthorized
-from bot import dead, models, telemetry
+from bot import dead, models, sentences, telemetry
 from bot.access import Gate
 from bot.agent import Agent
 from bot.commands import COMMANDS
@@ -107,7 +107,10 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    menu = Menu({name: command.help for name, command in COMMANDS.items()})
+    hangup = asyncio.Event()
+    if path is not None:
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    menu = Menu({name: sentences.say(command.help) for name, command in COMMANDS.items()})
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(database_path(config)))
         for name in names:
@@ -139,9 +142,8 @@ async def run(
         try:
             async with asyncio.TaskGroup() as tasks:
                 house = assemble(config, connected, setup, database, journal, tasks, metrics=metrics)
-                reloader = _reloader(path, config, house, built, tasks)
                 if path is not None:
-                    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+                    reloader = _reloader(path, hangup, config, house, built, tasks)
                     tasks.create_task(reloader.run(), name="reload")
                 await house.approvals.refresh()
                 await _serve(config, connected, house, database, tasks, stop, note, started)
@@ -199,7 +201,8 @@ def assemble(
 
 
 def _reloader(
-    path: Path | None,
+    path: Path,
+    hangup: asyncio.Event,
     config: Config,
     house: House,
     built: dict[str, Model],
@@ -222,7 +225,7 @@ def _reloader(
         house.engine.on_busy = new.streams.on_busy
         tasks.create_task(_retire(retired, gone), name="models of the configuration before")
 
-    return Reloader(path, config, apply)
+    return Reloader(path, hangup, config, apply)
 
 
 async def _retire(setup: Setup, gone: Sequence[Model]) -> None:

@@ -33,19 +33,20 @@ def check_fixed(old: Config, new: Config) -> None:
 
 
 class Reloader:
-    """Watches one file. `apply` takes the new configuration at once, or raises and changes nothing."""
+    """Watches one file, and looks at once when `asked` is set (SIGHUP), whether or not the file looks changed.
 
-    def __init__(self, path: Path | None, config: Config, apply: Callable[[Config, Config], None]) -> None:
+    `apply` takes the old and the new configuration at once, or raises and changes nothing.
+    """
+
+    def __init__(
+        self, path: Path, asked: asyncio.Event, config: Config, apply: Callable[[Config, Config], None]
+    ) -> None:
         self._path = path
         self._config = config
         self._apply = apply
-        self._asked = asyncio.Event()
+        self._asked = asked
         self._seen = self._look(config)
         self._rejected = ""
-
-    def ask(self) -> None:
-        """Look now, whether or not the file looks changed: SIGHUP."""
-        self._asked.set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -92,8 +93,8 @@ class Reloader:
 
     def _look(self, config: Config) -> tuple[object, ...]:
         """What changes when a file does."""
-        files = [self._path, config.agent.prompt_file and Path(config.agent.prompt_file)]
-        return tuple(_stamp(file) for file in files if file)
+        prompt = config.agent.prompt_file
+        return tuple(_stamp(file) for file in (self._path, *([Path(prompt)] if prompt else ())))
 
 
 def _stamp(file: Path) -> object:

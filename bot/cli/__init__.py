@@ -146,7 +146,7 @@ def _run(loaded: Loaded, names: list[str], *, http: bool = True) -> None:
     from bot.app import run as run_app
 
     try:
-        asyncio.run(run_app(config, names, loaded.note, loaded.path, http=http))
+        asyncio.run(run_app(config, names, loaded.note, loaded.path if http else None, http=http))
     except Exception as exc:
         import structlog
 

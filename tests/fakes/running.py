@@ -39,7 +39,7 @@ class Started:
     ) -> None:
         self.model = model
         self.logs = logs
-        self._path = path
+        self.path = path
         self._config = config
         self._platform = platform
         self._task = task
@@ -79,7 +79,7 @@ class Started:
     async def boswell(self, *arguments: str) -> Result:
         """A command line's result, with this configuration."""
         return await asyncio.to_thread(
-            CliRunner().invoke, main, [*arguments, "--config", str(self._path)], catch_exceptions=False
+            CliRunner().invoke, main, [*arguments, "--config", str(self.path)], catch_exceptions=False
         )
 
     async def stop(self) -> None:
@@ -137,9 +137,9 @@ async def started(
         path.write_text(json.dumps(values))  # JSON is YAML
         config = load(path, {}).config
         logs = stack.enter_context(capture_logs())
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             stack.callback(loop.remove_signal_handler, number)
-        task = asyncio.create_task(run(config, [platform]))
+        task = asyncio.create_task(run(config, [platform], path=path))
         await asyncio.sleep(0)  # now its signal handlers stand, and a SIGTERM does not end the tests
         house = kind(path, config, platform, model, task, logs)
         try:
