@@ -462,7 +462,7 @@ class _Queue:
                     self._waiting.remove(turn)
             else:
                 self._taken -= 1
-            self._give()
+                self._give()
 
     def _give(self) -> None:
         """Hand free places to the first in line."""

@@ -345,19 +345,28 @@ def test_who_travels_gets_no_more_than_a_budget_a_day_and_two(
     async def work(folder: Path) -> None:
         async with open_database(folder / "b.db") as database:
             begin = NOON + start * DAY
-            one = Ledger(database, limits(tokens_per_day=1), at=begin)
+            one = Ledger(database, limits(tokens_per_day=1, turns_per_minute=None), at=begin)
             spent = 0
-            for zone, hours, turn in steps:
+            for zone, hours, jump in steps:
                 one.at += hours * 3600
                 one.zone = zone
-                if turn:  # it is counted even if nothing is left, and tells the ledger of the zone
-                    await one.admit()
                 gained = 0
                 for there in (zone, *ZONES, *reversed(ZONES)):
                     one.zone = there
                     gained += await one.fits(1)
                 assert gained <= 1  # to go around the world at once is of no use
                 spent += gained
+                one.zone, now = zone, one.at
+                await one.admit()
+                reached = await one.refused(1)
+                one.at = reached.until - 1
+                await one.refused(1)
+                if jump:
+                    one.at = reached.until
+                    assert await one.fits(1)  # what was told of the end is true
+                    spent += 1
+                else:
+                    one.at = now
             assert spent <= (one.at - begin) // DAY + 1 + 2
 
     run_property(work)
@@ -446,6 +455,23 @@ async def test_who_floods_is_told_once_a_minute(ledger: Make) -> None:
         if reached is not None and not reached.again:
             told.append(second)
     assert told == [2, 62, 122]
+    count = "SELECT count(*) FROM pace"
+    assert (await one.database.read(lambda tx: tx._connection.execute(count).fetchone()[0])) == 2
+
+
+async def test_a_limit_that_was_lowered_tells_when_it_really_has_room(ledger: Make) -> None:
+    one = ledger(turns_per_minute=5)
+    for second in range(5):
+        one.at = NOON + second
+        assert await one.admit() is None
+    one.limits = limits(turns_per_minute=2)
+    reached = await one.admit()
+    assert reached is not None
+    assert reached.until == NOON + 63
+    one.at = reached.until - 1
+    assert await one.admit() is not None
+    one.at = reached.until
+    assert await one.admit() is None
 
 
 async def test_commands_count_for_the_minute_and_not_for_the_day(ledger: Make) -> None:
@@ -698,6 +724,22 @@ def test_nothing_that_is_sent_is_left_out_of_a_requests_bound(
         assert request_bound(request) >= sum(len(text.encode()) for text in [*tools, *strings(sent)])
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        AssistantSaid("", (ToolCall("1", "history", json.dumps({"words": "漢字" * 500})),)),
+        AssistantSaid("漢字" * 500),
+        AssistantSaid("", opaque={"provider": "anthropic", "model": "x", "content": ["漢字" * 500]}),
+        ToolReturned("1", "history", "漢字" * 500),
+        ToolReturned("1", "history", '"\n' * 1500),
+        UserSaid("", "Anna", "漢字" * 500),
+        Summarised("漢字" * 500, 1),
+    ],
+)
+def test_every_kind_of_event_counts_with_all_its_bytes(event: Event) -> None:
+    assert request_bound(ModelRequest("", [event])) >= 3000
+
+
 # Places -------------------------------------------------------------------------------------------------------------
 
 
@@ -774,6 +816,17 @@ async def test_a_place_that_is_given_to_who_is_cancelled_goes_to_the_next() -> N
     crowd.tasks[first][1].set()
     await asyncio.sleep(0)  # the place is handed over in this very step
     await crowd.vanish(second)
+    await crowd.rest()
+    assert crowd.inside == [third]
+    await crowd.leave(third)
+    assert crowd.places._people == {}
+
+
+async def test_who_has_just_been_cancelled_is_passed_over() -> None:
+    crowd = Crowd(Places(1, 1))
+    first, second, third = [await crowd.come("a") for _ in range(3)]
+    crowd.tasks[first][1].set()
+    crowd.tasks[second][0].cancel()  # it hears of it after the first has given its place back
     await crowd.rest()
     assert crowd.inside == [third]
     await crowd.leave(third)
