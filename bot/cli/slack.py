@@ -28,7 +28,7 @@ def manifest(path: Path | None, url: str, as_json: bool) -> None:
         fail("the configuration names no slack; `boswell init --adapter slack` writes one that does", WRONG)
     public = settings.app_token is None or settings.client_id is not None
     if public and not url.startswith("https://"):
-        fail("Slack calls this server: give its public address with --url https://…, or set app_token", WRONG)
+        fail("the server's public address stands in this manifest; give it with --url https://…", WRONG)
     from adapters import NotInstalled
     from adapters.base import Menu
     from bot.commands import COMMANDS
