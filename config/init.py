@@ -59,8 +59,12 @@ _ADAPTERS = {
 
 _ACCESS = """\
 access:
-  policy: closed                            # closed: only those in allow may talk; open: everyone may
-  allow: []                                 # such as [telegram-1001], by the numeric id
+  policy: pairing                           # pairing: strangers get a code to be approved; closed; open
+  operators: []                             # who may approve in a chat, such as [telegram-1001]
+
+limits:
+  usd_per_day: null                         # per person, by the model's price; such as 0.50
+  total_usd_per_day: null                   # of everybody
 """
 
 _MEMORY = """\
