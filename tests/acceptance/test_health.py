@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -356,3 +359,29 @@ async def test_variables_without_the_extra_are_one_warning_that_names_it(
 )
 def test_the_usual_variables_decide(environ: dict[str, str], wanted: bool) -> None:
     assert asked_for(environ) is wanted
+
+
+def test_the_terminal_alone_opens_no_port_whatever_the_configuration_says(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        values = {
+            "server": {"port": taken.getsockname()[1]},
+            "models": {"main": {"provider": "demo"}},
+            "adapters": {"console": {}},
+        }
+        (tmp_path / "boswell.yaml").write_text(json.dumps(values))
+        ended = {
+            command: subprocess.run(
+                [sys.executable, "-m", "bot.cli", command],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                input="/exit\n",
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            for command in ("chat", "run")
+        }
+    assert ended["chat"].returncode == 0, ended["chat"].stderr
+    assert ended["run"].returncode == 1
+    assert "can not be listened on" in ended["run"].stderr
