@@ -144,10 +144,14 @@ class Receiver:
     async def catch_up(self) -> None:
         """Hand in what was said while nobody listened, where we take part, the oldest first."""
         for room, since in self._rooms.lag():
-            workspace = await self._workspaces.of(room.team)
-            if workspace is not None:
-                await self._fetch(room, since, workspace)
-            self._rooms.caught_up(room)
+            try:
+                workspace = await self._workspaces.of(room.team)
+                if workspace is not None:
+                    await self._fetch(room, since, workspace)
+            except AdapterError as exc:
+                _log.warning("what was missed in %s could not be handed in: %s", room.name, exc)
+            else:
+                self._rooms.caught_up(room)
 
     async def _fetch(self, room: Room, since: str, workspace: Workspace) -> None:
         me, where = workspace.me(room.team), Origin(workspace.enterprise, room.team, workspace.org_wide)

@@ -24,6 +24,7 @@ from adapters.slack.client import Client
 
 _log = logging.getLogger(__name__)
 
+_CLOSE = 0.3  # seconds that Slack gets to say goodbye
 _LINGER = 30.0  # seconds that a socket which Slack is about to close is read on
 
 
@@ -49,24 +50,36 @@ class Sockets:
         self._retry = (retry_first, retry_most)
         self._seconds = seconds
         self._behind = behind
+        self._open: set[aiohttp.ClientWebSocketResponse] = set()
 
     async def run(self, health: Health, detail: str) -> None:
         """Until cancelled. Raises what can not be mended by connecting again."""
-        async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
-            while True:
+        async with aiohttp.ClientSession() as http:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    while True:
+                        await self._connected(http, tasks, health, detail)
+                        health.down("the connection to Slack was lost; it is opened again")
+                        await asyncio.sleep(self._retry[0])
+            finally:
+                await asyncio.gather(*(self._drop(socket) for socket in list(self._open)))
+
+    async def _connected(
+        self, http: aiohttp.ClientSession, tasks: asyncio.TaskGroup, health: Health, detail: str
+    ) -> None:
+        """Open a socket, and the next one whenever Slack asks for it; return when one is lost."""
+        socket = await self._insist(http, health)
+        health.up(detail)
+        tasks.create_task(self._behind())
+        alive = tasks.create_task(self._tell(health, detail))
+        try:
+            while await self._serve(socket, tasks):
+                tasks.create_task(self._linger(socket, tasks))
                 socket = await self._insist(http, health)
                 health.up(detail)
-                tasks.create_task(self._behind())
-                alive = tasks.create_task(self._tell(health, detail))
-                while await self._serve(
-                    socket, tasks
-                ):  # Slack is about to close it: the next one is opened first
-                    following = await self._insist(http, health)
-                    health.up(detail)
-                    tasks.create_task(self._linger(socket, tasks))
-                    socket = following
-                alive.cancel()
-                health.down("the connection to Slack was lost; it is opened again")
+        finally:
+            alive.cancel()
+            await self._drop(socket)
 
     async def _tell(self, health: Health, detail: str) -> None:
         """A socket is open as long as its pings are answered: aiohttp closes it otherwise."""
@@ -80,7 +93,7 @@ class Sockets:
         while True:
             try:
                 answer = await self._client("apps_connections_open", "", app_token=self._token)
-                return await self._open(http, str(answer.get("url") or ""))
+                return await self._opened(http, str(answer.get("url") or ""))
             except RateLimited as exc:
                 health.down(str(exc))
                 await asyncio.sleep(exc.retry_after)
@@ -89,23 +102,32 @@ class Sockets:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, most)
 
-    async def _open(self, http: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse:
+    async def _opened(self, http: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse:
         socket: aiohttp.ClientWebSocketResponse | None = None
         try:
             async with asyncio.timeout(self._seconds):
                 socket = await http.ws_connect(
-                    url, heartbeat=self._ping, max_msg_size=0, proxy=self._client.web.proxy
+                    url,
+                    heartbeat=self._ping,
+                    max_msg_size=0,
+                    proxy=self._client.web.proxy,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE),
                 )
+                self._open.add(socket)
                 hello = _parsed((await socket.receive()).data)
         except (aiohttp.ClientError, OSError, ValueError) as exc:  # a timeout is an OSError
             if socket is not None:
-                await socket.close()
+                await self._drop(socket)
             # The address holds a ticket: neither it nor the cause is shown
             raise Unavailable(f"Slack's socket could not be opened ({type(exc).__name__})") from None
         if hello.get("type") != "hello":
-            await socket.close()
+            await self._drop(socket)
             raise Unavailable("Slack's socket was opened and closed again without a hello")
         return socket
+
+    async def _drop(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._open.discard(socket)
+        await socket.close()
 
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse, tasks: asyncio.TaskGroup) -> bool:
         """Take what comes, in order, until the socket ends (False) or Slack asks for another one (True)."""
@@ -130,11 +152,15 @@ class Sockets:
             async with asyncio.timeout(_LINGER):
                 while await self._serve(socket, tasks):
                     pass
-        await socket.close()
+        await self._drop(socket)
 
     async def _handle(self, socket: aiohttp.ClientWebSocketResponse, request: SocketModeRequest) -> None:
         """Confirm an envelope once Bolt is done with it. What is not confirmed, Slack brings again."""
-        response = await run_async_bolt_app(self._app, request)
+        try:
+            response = await run_async_bolt_app(self._app, request)
+        except Exception as exc:  # noqa: BLE001 - the edge of one envelope: the others must get through
+            _log.error("an envelope could not be read (%s)", type(exc).__name__)
+            return
         if response.status != 200:
             _log.info("an envelope was not taken; Slack brings it again")
             return
