@@ -28,6 +28,7 @@ from adapters.base import (
 from adapters.console import Console, Reply
 from adapters.telegram import Telegram, Timing
 from config.schema import TelegramConfig
+from tests.contract.discord_world import discord_world
 from tests.contract.slack_world import slack_world
 from tests.fakes import telegram_server as telegram
 from tests.fakes.memory_adapter import MemoryAdapter
@@ -171,7 +172,7 @@ def needs(world: World, *what: str) -> None:
         pytest.skip(f"{world.adapter.name} has no {', '.join(sorted(missing))}")
 
 
-@pytest.fixture(params=["memory", "telegram", "console", "slack", "slack over http"])
+@pytest.fixture(params=["memory", "telegram", "console", "slack", "slack over http", "discord"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
         yield MemoryWorld()
@@ -181,6 +182,10 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         return
     if request.param.startswith("slack"):
         async with slack_world("http" if "http" in request.param else "socket") as world:
+            yield world
+        return
+    if request.param == "discord":
+        async with discord_world() as world:
             yield world
         return
     async with telegram.TelegramServer() as server:

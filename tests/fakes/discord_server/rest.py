@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 
 from tests.fakes.discord_server.calls import Call, route
 from tests.fakes.discord_server.gateway import Gateway, application_flags
@@ -41,6 +42,7 @@ class Rest:
         self.state = state
         self.gateway = gateway
         self.syncs = 0  # how often the commands were overwritten
+        self.when_registered: list[Callable[[], object]] = []  # what people do as soon as there are commands
         self.repeats = 0  # posts that a nonce kept from standing twice
         self.nonce_window = 300.0  # seconds; Discord says "the past few minutes"
         self.old_edits = 3  # edits of hour-old messages before 30046, per channel
@@ -349,6 +351,9 @@ class Rest:
             for command in call.body
         ]
         self.syncs += 1
+        asked, self.when_registered = self.when_registered, []
+        for ask in asked:
+            ask()
         return self.state.commands
 
     @route("POST", "/interactions/#/*/callback", "with_response")
