@@ -20,7 +20,7 @@ import structlog
 
 import adapters as platforms
 from adapters.base import Adapter, AdapterError, Chat, Menu, Unauthorized
-from bot import dead, models, sentences, telemetry
+from bot import dead, limits, models, sentences, telemetry
 from bot.access import Gate
 from bot.agent import Agent
 from bot.commands import COMMANDS
@@ -347,6 +347,7 @@ async def _keep_house(database: Database) -> None:
         tx.run("inbox_prune", before=before)
         tx.run("outbox_prune", before=before)
         letters.prune(tx, time.time())
+        limits.prune(tx, time.time())
 
     while True:
         await asyncio.sleep(3600)  # not at start: it would compete with the first answers

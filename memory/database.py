@@ -127,12 +127,12 @@ class Database:
             try:
                 results = await self._connection.call(lambda connection: _commit(connection, units))  # noqa: B023 - awaited at once
             except Exception as exc:  # noqa: BLE001 - BEGIN or COMMIT failed (disk full, locked): no unit took effect, each hears
-                results = [exc] * len(units)
+                results = [_Raised(exc)] * len(units)
             for (_, future), result in zip(units, results, strict=True):
                 if future.done():
                     continue
-                if isinstance(result, Exception):
-                    future.set_exception(result)
+                if isinstance(result, _Raised):
+                    future.set_exception(result.error)
                 else:
                     future.set_result(result)
 
@@ -142,6 +142,13 @@ class Database:
             await asyncio.sleep(0)
         await self._connection.call(lambda _: None)  # behind the last group in the thread's queue
         await asyncio.sleep(0)
+
+
+class _Raised:
+    """What a unit raised; one that it returns is a result like any other."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 def _commit(connection: sqlite3.Connection, units: list[_Unit]) -> list[Any]:
@@ -155,7 +162,7 @@ def _commit(connection: sqlite3.Connection, units: list[_Unit]) -> list[Any]:
                 results.append(unit(tx))
             except Exception as exc:  # noqa: BLE001 - handed to the unit's caller
                 connection.execute("ROLLBACK TO unit")
-                results.append(exc)
+                results.append(_Raised(exc))
             connection.execute("RELEASE unit")
         connection.execute("COMMIT")
     except BaseException:

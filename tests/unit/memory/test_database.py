@@ -45,6 +45,17 @@ async def test_a_unit_that_raises_is_undone_alone_within_its_group(tmp_path: Pat
         assert await known(database, "a", "bad", "b") == [True, False, True]
 
 
+async def test_an_error_that_a_unit_returns_is_a_result_and_what_it_wrote_stays(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "b.db") as database:
+
+        def refuse(tx: Tx) -> LookupError:
+            remember(tx, "a")
+            return LookupError("no")
+
+        assert isinstance(await database.write(refuse), LookupError)
+        assert await known(database, "a") == [True]
+
+
 async def test_units_that_wait_together_share_one_commit(tmp_path: Path) -> None:
     async with open_database(tmp_path / "b.db") as database:
         commits = 0
