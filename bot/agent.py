@@ -202,6 +202,10 @@ class _Ask:
         """What has been said in this turn, the piece in progress included."""
         return _join([*self.texts, "".join(self.current)])
 
+    def _own(self, key: str) -> str:
+        """Words of ours, in the person's language."""
+        return sentences.say(key, self.variables.language)
+
     async def run(self, stream: Stream, variables: Variables) -> Reply:
         self.stream, self.variables = stream, variables
         done = stream.of_turn(stream.claim.turn_id) if stream.claim else []
@@ -226,7 +230,7 @@ class _Ask:
         self.texts.append(said.text)
         text = _join(self.texts)
         if is_blank(text):
-            text = sentences.NO_ROUNDS if rounds >= self.agent.max_tool_rounds > 0 else sentences.EMPTY
+            text = self._own("no_rounds" if rounds >= self.agent.max_tool_rounds > 0 else "empty")
             said = AssistantSaid(text, model=said.model, opaque=said.opaque)
         reply = Reply(text, tuple(self.made), rounds)
         await self._log(said, reply=reply)
@@ -288,11 +292,13 @@ class _Ask:
                     break
         if finished is None:
             self.paused = False
-            return AssistantSaid(f"{''.join(self.current)[:MAX_REPLY]}\n\n{sentences.CUT}", model=model.name)
+            return AssistantSaid(
+                f"{''.join(self.current)[:MAX_REPLY]}\n\n{self._own('cut')}", model=model.name
+            )
         self.paused = finished.reason == "pause"
         text = "".join(self.current)
         if finished.reason == "length" and not finished.calls:
-            text = f"{text}\n\n{sentences.CUT}" if text.strip() else sentences.CUT
+            text = f"{text}\n\n{self._own('cut')}" if text.strip() else self._own("cut")
         return AssistantSaid(text, self._with_own_ids(finished.calls), model.name, finished.opaque)
 
     async def _paid(self, model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:

@@ -6,12 +6,13 @@ import asyncio
 import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
 from adapters.base import Button
-from bot import sentences
+from bot import sentences, usage
+from bot.limits import Spent
 from bot.pairing import pair
 from bot.tools.base import ToolProblem
 from bot.tools.history import read_history, render_history
@@ -37,6 +38,10 @@ class CommandContext:
     def args(self) -> str:
         return self.job.update.args
 
+    def say(self, key: str, /, **values: object) -> str:
+        """A sentence in the person's language."""
+        return sentences.say(key, self.job.update.person.language, **values)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -50,28 +55,25 @@ class Answer:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: one line of help, and what it does. It may run twice (after a crash) and must not mind."""
+    """A command: the key of its line of help, and what it does. It may run twice (after a crash) and must not mind."""
 
     help: str
     handler: Callable[[CommandContext], Awaitable[Answer]]
 
 
 async def _start(ctx: CommandContext) -> Answer:
-    name = ctx.turns.setup.agent.name
-    return Answer(
-        f"Hello, I am {name}. Just write to me. I remember what we say; /help lists what else I can do."
-    )
+    return Answer(ctx.say("start", name=ctx.turns.setup.agent.name))
 
 
-async def _help(_: CommandContext) -> Answer:
-    return Answer("\n".join(f"/{name} – {command.help}" for name, command in COMMANDS.items()))
+async def _help(ctx: CommandContext) -> Answer:
+    return Answer("\n".join(f"/{name} – {ctx.say(command.help)}" for name, command in COMMANDS.items()))
 
 
 def _dropped(ctx: CommandContext) -> str:
     if not ctx.job.dropped:
         return ""
     return " " + (
-        sentences.DROPPED_ONE if ctx.job.dropped == 1 else sentences.DROPPED.format(count=ctx.job.dropped)
+        ctx.say("dropped_one") if ctx.job.dropped == 1 else ctx.say("dropped", count=ctx.job.dropped)
     )
 
 
@@ -79,19 +81,19 @@ async def _clear(ctx: CommandContext) -> Answer:
     turns, key = ctx.turns, ctx.job.lane
     open_ = await turns.database.read(lambda tx: tx.one("stream_current", key=key))
     if open_ is None:
-        return Answer(sentences.NOTHING_TO_CLEAR + _dropped(ctx))
+        return Answer(ctx.say("nothing_to_clear") + _dropped(ctx))
 
     def close(tx: Tx) -> None:
         tx.run("stream_close", key=key, at=turns.now(), reason="clear")
 
     turns.streams.forget(open_["id"])
-    return Answer(sentences.CLEARED + _dropped(ctx), close)
+    return Answer(ctx.say("cleared") + _dropped(ctx), close)
 
 
 async def _stop(ctx: CommandContext) -> Answer:
     if not ctx.job.ended and not ctx.job.dropped:
-        return Answer(sentences.NOTHING_TO_STOP)
-    return Answer(sentences.STOPPED + _dropped(ctx))
+        return Answer(ctx.say("nothing_to_stop"))
+    return Answer(ctx.say("stopped") + _dropped(ctx))
 
 
 async def _history(ctx: CommandContext) -> Answer:
@@ -112,9 +114,7 @@ async def _timezone(ctx: CommandContext) -> Answer:
     turns, user_id = ctx.turns, ctx.user_id
     if not ctx.args:
         zone = await turns.zone(user_id)
-        return Answer(
-            f"Your time zone is {zone}; it is {_time(turns.now(), zone)} there. `/timezone Europe/Vienna` sets another."
-        )
+        return Answer(ctx.say("timezone", zone=zone, time=_time(turns.now(), zone)))
     wanted = ctx.args.strip().replace(" ", "_")
     zones = available_timezones()
     zone = {z.lower(): z for z in zones}.get(wanted.lower(), "")
@@ -124,43 +124,47 @@ async def _timezone(ctx: CommandContext) -> Answer:
             :3
         ]
         names = [z for z in sorted(zones) if z.lower() in near]
-        hint = (
-            f" Did you mean {' or '.join(names)}?"
-            if names
-            else " Names look like Europe/Vienna or America/New_York."
-        )
-        return Answer(f"I do not know that time zone.{hint}")
+        if not names:
+            return Answer(ctx.say("timezone_unknown"))
+        return Answer(ctx.say("timezone_near", zones=ctx.say("timezone_or").join(names)))
     turns.zones[user_id] = zone
 
     def store(tx: Tx) -> None:
         tx.run("person_timezone", user_id=user_id, timezone=zone)
 
-    return Answer(f"Your time zone is {zone} now; it is {_time(turns.now(), zone)} there.", store)
+    return Answer(ctx.say("timezone_set", zone=zone, time=_time(turns.now(), zone)), store)
 
 
 async def _usage(ctx: CommandContext) -> Answer:
     turns, user_id = ctx.turns, ctx.user_id
     if ctx.job.update.chat.kind != "private":
-        return Answer(sentences.PRIVATE_ONLY)
-    zone = ZoneInfo(await turns.zone(user_id))
-    midnight = datetime.fromtimestamp(turns.now(), zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    spans = {
-        "Today": midnight,
-        "Last 30 days": midnight - timedelta(days=29),
-        "In all": datetime.fromtimestamp(0, zone),
-    }
+        return Answer(ctx.say("private_only"))
+    zone, at, chat_key = await turns.zone(user_id), turns.now(), ctx.job.update.chat.key
+    limits = turns.setup.limits
 
-    def read(tx: Tx) -> list[str]:
-        lines = []
-        for label, since in spans.items():
-            row = tx.one("usage_of_person", user_id=user_id, since=since.timestamp())
-            lines.append(
-                f"- {label}: {row['calls']} model calls, {row['input']:,} tokens read ({row['cached']:,} cached), "
-                f"{row['output']:,} written, {row['usd']:.4f} USD"
-            )
-        return lines
+    def read(tx: Tx) -> tuple[usage.Personal, list[Spent]]:
+        return usage.of_person(tx, user_id, zone, at), limits.spent(tx, user_id, chat_key, zone, at)
 
-    return Answer("\n".join(await turns.database.read(read)))
+    used, spent = await turns.database.read(read)
+    spans = {"usage_today": used.today, "usage_month": used.month, "usage_all": used.ever}
+    lines = [ctx.say(key, used=_calls(ctx, calls)) for key, calls in spans.items()]
+    # What everybody uses is the operator's to know, and theirs alone.
+    language = ctx.job.update.person.language
+    lines += [
+        sentences.limit_used(one, zone, language, at) for one in spent if not one.limit.startswith("total_")
+    ]
+    return Answer("\n".join(f"- {line}" for line in lines))
+
+
+def _calls(ctx: CommandContext, calls: usage.Calls) -> str:
+    return ctx.say(
+        "usage",
+        calls=calls.calls,
+        read=f"{calls.input:,}",
+        cached=f"{calls.cached:,}",
+        written=f"{calls.output:,}",
+        usd=f"{calls.usd:.4f}",
+    )
 
 
 def _time(now: float, zone: str) -> str:
@@ -168,12 +172,12 @@ def _time(now: float, zone: str) -> str:
 
 
 COMMANDS: dict[str, Command] = {
-    "start": Command("say hello", _start),
-    "help": Command("this list", _help),
-    "clear": Command("end this conversation and start afresh; your history stays", _clear),
-    "stop": Command("stop the answer that is being written", _stop),
-    "history": Command("what we said today, or on a date: /history 2026-01-31", _history),
-    "timezone": Command("show or set your time zone: /timezone Europe/Vienna", _timezone),
-    "usage": Command("how much you have used", _usage),
-    "pair": Command("for operators: who may talk", pair),
+    "start": Command("help_start", _start),
+    "help": Command("help_help", _help),
+    "clear": Command("help_clear", _clear),
+    "stop": Command("help_stop", _stop),
+    "history": Command("help_history", _history),
+    "timezone": Command("help_timezone", _timezone),
+    "usage": Command("help_usage", _usage),
+    "pair": Command("help_pair", pair),
 }

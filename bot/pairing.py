@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from adapters.base import Chat, Person, Received, Update
-from bot import sentences
 from bot.engine import Engine
 from memory import people
 from memory.database import Database, Tx
@@ -67,7 +66,7 @@ async def pair(ctx: CommandContext) -> Answer:
 
     turns, person = ctx.turns, ctx.job.update.person
     if not turns.setup.gate.commands(person):
-        return Answer(sentences.OPERATORS_ONLY)
+        return Answer(ctx.say("operators_only"))
     verb, _, rest = ctx.args.partition(" ")
     verb, rest, at = verb.lower() or "list", rest.strip(), turns.now()
     if verb in ("approve", "deny") and rest:
@@ -76,25 +75,23 @@ async def pair(ctx: CommandContext) -> Answer:
         waiting = await turns.database.read(lambda tx: people.pending(tx, at))
         found = [one for one in waiting if one.code == rest.upper()]
         if not found:
-            return Answer(sentences.NO_SUCH_CODE)
+            return Answer(ctx.say("no_such_code"))
 
         def decide(tx: Tx) -> None:
             people.decide(tx, rest, approve, person.id, at)
 
-        text = sentences.PAIR_APPROVED if approve else sentences.PAIR_DENIED
-        return Answer(text.format(person=_described(found[0])), decide, stirs=True)
+        key = "pair_approved" if approve else "pair_denied"
+        return Answer(ctx.say(key, person=_described(found[0])), decide, stirs=True)
     if verb == "revoke" and rest:
         known = await turns.database.read(lambda tx: people.state(tx, rest))
         if not known:
-            return Answer(sentences.NOTHING_TO_REVOKE.format(user=rest))
-        return Answer(
-            sentences.PAIR_REVOKED.format(user=rest), lambda tx: people.revoke(tx, rest), stirs=True
-        )
+            return Answer(ctx.say("nothing_to_revoke", user=rest))
+        return Answer(ctx.say("pair_revoked", user=rest), lambda tx: people.revoke(tx, rest), stirs=True)
     if verb != "list":
-        return Answer(sentences.PAIR_USAGE)
+        return Answer(ctx.say("pair_usage"))
     waiting = await turns.database.read(lambda tx: people.pending(tx, at))
     if not waiting:
-        return Answer(sentences.NOBODY_WAITS)
+        return Answer(ctx.say("nobody_waits"))
     return Answer("\n".join(f"- `{one.code}` {_described(one)}" for one in waiting))
 
 

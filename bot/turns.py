@@ -26,9 +26,9 @@ from bot.agent import Interrupted, ModelCall, Reply
 from bot.commands import COMMANDS, CommandContext
 from bot.delivery import Delivery
 from bot.engine import CONTROLS, Job
-from bot.errors import LimitReached, TurnTimedOut
-from bot.events import AssistantSaid, Event, Usage, UserSaid, Variables
-from bot.limits import Places
+from bot.errors import BoswellError, LimitReached, TurnTimedOut
+from bot.events import AssistantSaid, Event, UserSaid, Variables
+from bot.limits import Places, Spent, cost
 from bot.metrics import Metrics
 from bot.setup import Setup
 from bot.stream import Stream, Streams
@@ -186,7 +186,7 @@ class Turns:
         except sqlite3.OperationalError:
             raise
         except Exception as exc:
-            log.error("turn_broke", turn=job.id, error=type(exc).__name__)
+            log.error("turn_broke", turn=job.id, ref=f"t{job.id}", error=type(exc).__name__)
             log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
             return await self._broken(job, exc)
 
@@ -218,11 +218,12 @@ class Turns:
             return f"limited:{turn.limit}", {}
         # It may be what ends the process each time, and each try is paid for
         if turn.claim.attempt > MOST_ATTEMPTS:
-            log.error("turn_given_up", turn=job.id, attempts=turn.claim.attempt - 1)
-            text = sentences.GIVEN_UP.format(reference=f"t{job.id}")
+            reference, language = f"t{job.id}", turn.variables.language
+            log.error("turn_given_up", turn=job.id, ref=reference, attempts=turn.claim.attempt - 1)
+            text = sentences.referring(sentences.say("given_up", language), reference, language)
             return await self._cut_short(turn, text, "failed:attempts"), {}
         said = "\n\n".join(e.text for e in turn.logged if isinstance(e, AssistantSaid) and e.text.strip())
-        self.delivery.preview(turn.part, turn.stream, said)
+        self.delivery.preview(turn.part, turn.stream, said, turn.variables.language)
         self._calls[job.id] = turn.calls
         try:
             async with asyncio.timeout(setup.turn_timeout) as timer:
@@ -232,6 +233,7 @@ class Turns:
                     variables=turn.variables,
                     make_context=self._tool_context,
                     record=partial(self._record, turn),
+                    reserve=partial(self._reserve, turn),
                     unrecorded=turn.calls,
                     now=self.now,
                 )
@@ -259,17 +261,16 @@ class Turns:
 
     def _unreadable(self, setup: Setup, update: Update) -> str | None:
         """The sentence for a message that no model should be paid for."""
+        language = update.person.language
         if is_blank(update.text):
-            return (
-                sentences.UNSUPPORTED.format(content=update.unsupported)
-                if update.unsupported
-                else sentences.EMPTY_MESSAGE
-            )
+            if update.unsupported:
+                return sentences.say("unsupported", language, content=update.unsupported)
+            return sentences.say("empty_message", language)
         most = setup.context_tokens // 2
         if len(update.text) > setup.message_chars:
-            return sentences.TOO_LONG.format(have=len(update.text), most=setup.message_chars)
+            return sentences.say("too_long", language, have=len(update.text), most=setup.message_chars)
         if context.tokens(update.text) > most:
-            return sentences.TOO_LONG.format(have=len(update.text), most=most * 2)
+            return sentences.say("too_long", language, have=len(update.text), most=most * 2)
         return None
 
     async def _begin(self, setup: Setup, job: Job, *, admitted: bool = False) -> _Turn | _Denied:
@@ -324,8 +325,9 @@ class Turns:
                 claim.turn_id,
                 update.chat,
                 self._reply_to(update),
-                sentences.limit_reached(denied, zone, update.person.language),
+                sentences.limit_reached(denied, zone, update.person.language, f"t{claim.turn_id}"),
                 via=update.via,
+                language=update.person.language,
             )
         inbox.close(tx, claim, f"limited:{denied.limit}", self.now())
         return _Denied(denied.limit, parts)
@@ -383,23 +385,19 @@ class Turns:
         for call in calls:
             price = turn.setup.prices.get(call.model) or Price()
             self.metrics.used(call.model, call.usage, cost(price, call.usage))
-            tx.run(
-                "usage_add",
-                at=self.now(),
-                turn_id=turn.claim.turn_id,
-                user_id=turn.variables.user_id,
-                chat_key=turn.variables.chat_key,
-                model=call.model,
-                input=call.usage.input,
-                cached=call.usage.cached,
-                output=call.usage.output,
-                usd=cost(price, call.usage),
-            )
+            turn.warned += turn.setup.limits.settle(tx, call.reservation, call.usage)
 
     def _complete(self, tx: Tx, turn: _Turn, text: str, outcome: str) -> None:
         update = turn.job.update
+        shown = "\n\n".join([text, *self._warnings(turn)])
         turn.parts = self.delivery.complete(
-            tx, turn.claim.turn_id, update.chat, self._reply_to(update), text, via=update.via
+            tx,
+            turn.claim.turn_id,
+            update.chat,
+            self._reply_to(update),
+            shown,
+            via=update.via,
+            language=turn.variables.language,
         )
         asked = next(e for e in [*turn.logged, *turn.new] if isinstance(e, UserSaid))
         messages: tuple[Message, ...] = (("user", asked.text), ("assistant", text))
@@ -415,6 +413,15 @@ class Turns:
         journal.record(tx, turn.claim.turn_id, turn.claim.stream_id, entry)
         inbox.close(tx, turn.claim, outcome, self.now(), keep=dead.keeps(outcome))
 
+    def _warnings(self, turn: _Turn) -> list[str]:
+        """What the person is told below the reply, and not in the transcript, of limits that are nearly used up."""
+        said = []
+        for spent in turn.warned:
+            log.warning("limit_near", limit=spent.limit, used=spent.used, most=spent.most)
+            if not spent.limit.startswith("total_"):
+                said.append(sentences.limit_warning(spent, turn.variables.timezone, turn.variables.language))
+        return said
+
     def _completed(self, turn: _Turn) -> None:
         self.delivery.submit(turn.parts)
         self.journal.notify()
@@ -428,11 +435,18 @@ class Turns:
             self.streams.forget(turn.stream.id)
             raise cause
         reference = f"t{job.id}"
-        sentence = sentences.failure(cause, reference)
-        text = f"{exc.text}\n\n{sentences.BROKEN_OFF}\n\n{sentence}" if exc.text.strip() else sentence
+        language, zone = turn.variables.language, turn.variables.timezone
+        text = sentences.failure(cause, reference, language, zone)
+        if exc.text.strip():
+            text = f"{exc.text}\n\n{sentences.say('broken_off', language)}\n\n{text}"
         name = sentences.kind(cause)
         log.error(
-            "turn_failed", turn=job.id, ref=reference, error=name, problem=getattr(cause, "problem", "")
+            "turn_failed",
+            turn=job.id,
+            ref=reference,
+            error=name,
+            model=getattr(cause, "model", ""),
+            problem=getattr(cause, "problem", "") or (str(cause) if isinstance(cause, BoswellError) else ""),
         )
         log.debug("turn_failed_in_full", turn=job.id, exc_info=cause)
         return await self._cut_short(turn, text, f"failed:{name}"), {}
@@ -450,7 +464,8 @@ class Turns:
             if isinstance(turn, _Denied):  # it was admitted, so this can not be; the types do not know it
                 return f"limited:{turn.limit}", {}
             turn.calls = calls
-            text = f"{shown}\n\n{sentences.STOPPED_MARK}" if shown.strip() else sentences.STOPPED_MARK
+            mark = sentences.say("stopped_mark", turn.variables.language)
+            text = f"{shown}\n\n{mark}" if shown.strip() else mark
             outcome = await self._cut_short(turn, text, "stopped")
         except Fenced:  # its reply was committed in that very moment: then it stands, and is delivered
             await self._deliver_committed(job.id)
@@ -485,11 +500,12 @@ class Turns:
     async def _command(self, job: Job) -> tuple[str, dict[str, Any]]:
         name = job.update.command or ""
         if name == pairing.WELCOME and pairing.is_own(job.update):
-            await self._say(job, sentences.PAIRED, "command:paired")
+            await self._say(job, sentences.say("paired", job.update.person.language), "command:paired")
             return "command:paired", {}
         command = COMMANDS.get(name)
         if command is None:
-            await self._say(job, sentences.UNKNOWN_COMMAND.format(command=name), "command:unknown")
+            unknown = sentences.say("unknown_command", job.update.person.language, command=name)
+            await self._say(job, unknown, "command:unknown")
             return "command:unknown", {}
         if name not in CONTROLS:
             zone, at = await self.zone(job.update.person.id), self.now()
@@ -497,7 +513,11 @@ class Turns:
                 lambda tx: self.setup.limits.admit(tx, job.update.person.id, zone, at, command=True)
             )
             if denied is not None:
-                text = None if denied.again else sentences.limit_reached(denied, zone, job.update.person.language)
+                text = (
+                    None
+                    if denied.again
+                    else sentences.limit_reached(denied, zone, job.update.person.language, f"t{job.id}")
+                )
                 await self._say(job, lambda _: text, f"limited:{denied.limit}")
                 return f"limited:{denied.limit}", {}
         await self.journal.flush()
@@ -529,9 +549,9 @@ class Turns:
         def text(tx: Tx) -> str | None:
             tx.run("person_refused", user_id=person.id, at=at)
             if not by_code:
-                return sentences.REFUSED.format(user_id=person.id)
+                return sentences.say("refused", person.language, user_id=person.id)
             code = people.ask(tx, person.id, person.name, asdict(chat), at)
-            return code and sentences.PAIRING.format(code=code)
+            return code and sentences.say("pairing", person.language, code=code)
 
         said = await self._say(job, text, "refused")
         return "refused" if said else "refused silently", {}
@@ -578,6 +598,7 @@ class Turns:
                 via=update.via,
                 buttons=buttons,
                 stub=stub,
+                language=update.person.language,
             )
             keep = job.decision in ("turn", "command") and dead.keeps(outcome)  # a stranger's words never
             inbox.close(tx, claim, outcome, at, keep=keep)
@@ -590,7 +611,8 @@ class Turns:
     async def _broken(self, job: Job, exc: Exception) -> tuple[str, dict[str, Any]]:
         """A fault of our own: the person still gets a sentence."""
         await self.delivery.abandon(job.id)
-        await self._say(job, sentences.failure(exc, f"t{job.id}"), f"failed:{type(exc).__name__}", stub=True)
+        text = sentences.failure(exc, f"t{job.id}", job.update.person.language)
+        await self._say(job, text, f"failed:{type(exc).__name__}", stub=True)
         return f"failed:{type(exc).__name__}", {}
 
     # Small things --------------------------------------------------------------------------------------------------
@@ -675,12 +697,6 @@ class _Turn:
     logged: Sequence[Event]
     new: Sequence[Event]
     first: int
+    warned: list[Spent] = field(default_factory=list)  # limits that were found nearly used up
     calls: list[ModelCall] = field(default_factory=list)  # made and not yet recorded
     parts: list[Part] = field(default_factory=list)  # set by the transaction that completes the turn
-
-
-def cost(price: Price, usage: Usage) -> float:
-    """USD of a call."""
-    cached = price.input if price.cached_input is None else price.cached_input
-    fresh = usage.input - usage.cached
-    return (fresh * price.input + usage.cached * cached + usage.output * price.output) / 1_000_000

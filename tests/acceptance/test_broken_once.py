@@ -196,7 +196,7 @@ async def test_a_turn_that_is_cut_off_again_and_again_is_given_up_with_a_sentenc
             await h.database.write(lambda tx: tx.one("turn_begin", id=1, stream_id=1, at=0.0))
     async with house(tmp_path, model, adapter=adapter) as h:
         await h.settled()
-        assert h.texts() == [sentences.GIVEN_UP.format(reference="t1")]
+        assert h.texts() == [f"{sentences.GIVEN_UP} (ref t1)"]
         assert not model.requests
 
 

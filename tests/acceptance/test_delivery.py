@@ -95,7 +95,7 @@ async def test_a_refused_text_is_replaced_by_a_sentence(tmp_path: Path) -> None:
         adapter.trouble.append(("edit", Refused("can't parse")))
         await h.say("hi")
         await h.settled()
-        assert h.texts() == [sentences.UNSENDABLE]
+        assert h.texts() == [f"{sentences.UNSENDABLE} (ref t1)"]
 
 
 async def test_a_gone_chat_is_given_up_and_holds_nobody_up(tmp_path: Path) -> None:
