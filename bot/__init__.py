@@ -16,5 +16,6 @@ An update's way through it, in order:
     memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them
 
     app                   puts all of it together, in visible order, in one task group
-    cli, status, live     the command line; server: HTTP for webhooks; logs; sentences: all that we say; errors
+    cli, status, live     the command line; server: HTTP for webhooks and health; logs; sentences: all that we say; errors
+    health, metrics       how the process and its platforms are, and what is counted; telemetry: traces; server tells both
 """

@@ -63,7 +63,7 @@ _NO_URL = "telegram.mode is webhook, so telegram.webhook_url must be set to the 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. How long the server may hold a poll, any call may take, between two looks at the webhook, and before trying again."""
+    """Seconds. How long a poll may be held, any call may take, between looks at the webhook, and before trying again."""
 
     poll: int = 25
     call: float = 15
