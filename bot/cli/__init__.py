@@ -213,7 +213,7 @@ def check(path: Path | None, live: bool) -> None:
     loaded = load_config(path)
     click.echo(" ".join(filter(None, (f"{loaded.path} is correct." if loaded.path else "", loaded.note))))
     for warning in exposed(loaded.config, loaded.path):
-        click.echo(f"warning: {warning}")
+        click.echo(f"warning: {warning}", err=True)
     if live:
         from bot.live import check as check_live
 
