@@ -274,13 +274,11 @@ def _content(
     markdown = clean(markdown)
     if (file := attachment(markdown)) is not None:
         return {**body, "content": "", "attachments": [{"id": 0, "filename": file[0]}]}, [file]
+    if not markdown.strip() or len(markdown) > MAX_CHARS:
+        raise Refused(f"Discord takes texts of 1 to {MAX_CHARS} characters, this one has {len(markdown)}")
     content = render(markdown)
-    if len(content) > MAX_CHARS:
-        content = markdown
     if not content.strip() or len(content) > MAX_CHARS:
-        raise Refused(
-            f"Discord takes texts of 1 to {MAX_CHARS} characters, this one has {len(content)}, blanks included"
-        )
+        content = markdown
     return {**body, "content": content}, []
 
 
