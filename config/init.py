@@ -62,9 +62,9 @@ access:
   policy: pairing                           # pairing: strangers get a code to be approved; closed; open
   operators: []                             # who may approve in a chat, such as [telegram-1001]
 
-limits:
-  usd_per_day: null                         # per person, by the model's price; such as 0.50
-  total_usd_per_day: null                   # of everybody
+# limits:                                   # what it may cost, by the models' prices
+#   usd_per_day: 0.50                       # per person
+#   total_usd_per_day: 10
 """
 
 _MEMORY = """\

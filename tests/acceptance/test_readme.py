@@ -167,14 +167,24 @@ async def test_the_steps_to_telegram_work_as_they_are_written(tmp_path: Path) ->
         path.write_text(re.sub(r"provider: openai\n(?:    .*\n)+", "provider: demo\n", text))
         live = await asyncio.to_thread(run, tmp_path, "check", "--live")
         assert live.returncode == 0, live.stdout + live.stderr
-        async with started(tmp_path, "run"):
-            telegram.say(1001, 1001, "hello")
-            refused = sentences.REFUSED.format(user_id="telegram-1001")
-            await telegram.wait_for(lambda server: server.chat(1001).texts == [refused], 30)
-        allowed, count = re.subn(r"allow: \[\]", "allow: [telegram-1001]", path.read_text())
-        assert count == 1
-        path.write_text(allowed)
         async with started(tmp_path, "run") as running:
+            telegram.say(1001, 1001, "hello")
+            await telegram.wait_for(lambda server: bool(server.chat(1001).texts), 30)
+            (code,) = re.findall(r"\b[2-9A-Z]{8}\b", telegram.chat(1001).texts[0])
+            listed = await asyncio.to_thread(run, tmp_path, "pair", "list")
+            assert re.search(rf"{code} +telegram-1001 ", listed.stdout)
+            approved = await asyncio.to_thread(run, tmp_path, "pair", "approve", code)
+            assert approved.stdout == "telegram-1001 is let in.\n"
+            await telegram.wait_for(lambda server: sentences.PAIRED in server.chat(1001).texts, 30)
+            operators, count = re.subn(r"operators: \[\]", "operators: [telegram-1001]", path.read_text())
+            assert count == 1
+            path.write_text(operators)
+            while sentences.NOBODY_WAITS not in (
+                texts := telegram.chat(1001).texts
+            ):  # once it noticed the file
+                await asyncio.sleep(0.3)  # commands have a limit per minute
+                telegram.say(1001, 1001, "/pair")
+                await telegram.wait_for(lambda server, n=len(texts): len(server.chat(1001).texts) > n, 30)
             telegram.say(1001, 1001, "My name is Anna")
             await telegram.wait_for(lambda server: "Nice to meet you, Anna." in server.chat(1001).texts, 30)
             status = await running.status()
