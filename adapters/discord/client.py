@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -343,6 +344,25 @@ def _without_url(exc: BaseException) -> BaseException | None:
     return None if isinstance(exc, (aiohttp.ClientResponseError, aiohttp.InvalidURL)) else exc
 
 
+class Backoff:
+    """Waits between attempts: each about twice as long as the one before, until a quiet time."""
+
+    def __init__(self, first: float, most: float) -> None:
+        self.first = first
+        self.most = most
+        self._next = first
+        self._last = 0.0
+
+    def delay(self) -> float:
+        """Seconds to wait now. A little is left to chance, so that not all that failed together comes back together."""
+        now = time.monotonic()
+        if now - self._last > 2 * self.most:
+            self._next = self.first
+        self._last = now
+        seconds, self._next = self._next, min(self._next * 2, self.most)
+        return seconds * random.uniform(0.75, 1)  # noqa: S311 - no secret
+
+
 class Gateway(discord.AutoShardedClient):
     """One session with the gateway, all its shards. What `handlers` name is given to them as it came, as dictionaries.
 
@@ -361,6 +381,7 @@ class Gateway(discord.AutoShardedClient):
         shards: int | None,
         pause: float,
         silence: float,
+        retry: Backoff,
     ) -> None:
         """`lost` and `resumed` hear of shards. `pause` is between two that identify; after `silence` a connection is dead."""
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # we never speak
@@ -379,6 +400,7 @@ class Gateway(discord.AutoShardedClient):
         self._lost = lost
         self._back = resumed
         self._pause = pause
+        self._retry = retry
         self.http = http
         state = self._connection
         state.http = http
@@ -390,6 +412,13 @@ class Gateway(discord.AutoShardedClient):
         """Discord lets a bot identify once in five seconds."""
         if not initial:
             await asyncio.sleep(self._pause)
+
+    async def launch_shard(self, gateway: URL, shard_id: int, *, initial: bool = False) -> None:
+        """Connect a shard for the first time. discord.py itself would wait up to 17 minutes between later attempts."""
+        await super().launch_shard(gateway, shard_id, initial=initial)
+        if (info := self.get_shard(shard_id)) is not None:
+            shard = info._parent  # noqa: SLF001 - there is no other way to the pace of its attempts
+            shard._backoff = Backoff(self._retry.first, self._retry.most)  # type: ignore[assignment]  # noqa: SLF001 - the same
 
     async def on_shard_disconnect(self, shard_id: int) -> None:
         self._lost(shard_id)

@@ -13,7 +13,7 @@ from discord.http import HTTPClient
 
 from adapters.base import Health, Menu, Sink, State, Unavailable
 from adapters.discord.answers import Answers, Api, register
-from adapters.discord.client import Gateway, Http, translate
+from adapters.discord.client import Backoff, Gateway, Http, translate
 from adapters.discord.receiving import Found, Marks, Patience, Receiver
 from adapters.discord.updates import Me
 from config.schema import DiscordConfig
@@ -92,6 +92,7 @@ class Session:
             shards=settings.shards,
             pause=timing.identify,
             silence=timing.silence,
+            retry=Backoff(timing.retry_first, timing.retry_most),
         )
 
     async def run(self, start: Callable[[Gateway], Coroutine[Any, Any, None]]) -> None:
