@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.base import Chat, ChatGone, Menu, Received, Update
+from adapters.base import Chat, ChatGone, Menu, NoState, Received, Update
 from adapters.console import Console, create
 from config.schema import ConsoleConfig
 
@@ -51,7 +51,7 @@ class Pipes:
     def __init__(self, stdin: int, stdout: int) -> None:
         self._stdin: int | None = stdin
         self._stdout = stdout
-        self.console = create(ConsoleConfig(user="ada"), Menu({}))
+        self.console = create(ConsoleConfig(user="ada"), Menu({}), NoState())
 
     def type(self, data: bytes) -> None:
         assert self._stdin is not None
@@ -243,7 +243,7 @@ async def test_a_huge_line_arrives_whole(monkeypatch, tmp_path):
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stdout", stdout)
         app = App()
-        await create(ConsoleConfig(user="ada"), Menu({})).run(app.sink, app)
+        await create(ConsoleConfig(user="ada"), Menu({}), NoState()).run(app.sink, app)
         monkeypatch.undo()
     assert [len(update.text) for update in app.updates] == [300_000, 3]
 
@@ -253,7 +253,7 @@ async def test_a_reader_who_went_away_is_a_chat_that_is_gone(monkeypatch):
     os.close(read_out)
     with os.fdopen(write_out, "w") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
-        console = create(ConsoleConfig(user="ada"), Menu({}))
+        console = create(ConsoleConfig(user="ada"), Menu({}), NoState())
         with pytest.raises(ChatGone, match="can not be written to"):
             await console.edit(CHAT, "1", "Anyone?", final=True)
         monkeypatch.undo()
@@ -274,12 +274,12 @@ async def test_nothing_of_the_input_is_lost_when_a_run_is_cancelled(monkeypatch)
 
 @pytest.mark.parametrize(("user", "person"), [("ada", "console-ada"), ("../Ada", "console-%2e%2e%2f%41da")])
 def test_the_person_is_the_configured_user(user, person):
-    assert Console(user, create(ConsoleConfig(), Menu({}))._screen)._person.id == person
+    assert Console(user, create(ConsoleConfig(), Menu({}), NoState())._screen)._person.id == person
 
 
 PROGRAM = """
 import asyncio, sys
-from adapters.base import Chat, Menu
+from adapters.base import Chat, Menu, NoState
 from adapters.console import create
 from config.schema import ConsoleConfig
 
@@ -292,7 +292,7 @@ async def sink(rows):
 
 async def main():
     global console
-    console = create(ConsoleConfig(user="ada"), Menu({}))
+    console = create(ConsoleConfig(user="ada"), Menu({}), NoState())
     running = asyncio.create_task(console.run(sink, Health()))
     SCENE
     await console.close()
