@@ -65,7 +65,7 @@ async def _sockets(client: Client, token: str) -> Finding:
 async def _oauth(client: Client, ident: str, secret: str) -> Finding:
     """An exchange that can not succeed tells whether it is the code alone that is wrong."""
     try:
-        await client("oauth_v2_access", "", client_id=ident, client_secret=secret, code="boswell-check")
+        await client.exchange(ident, secret, code="boswell-check")
     except Rejected as exc:
         if exc.code in ("invalid_code", "code_already_used", "code_expired"):
             return Finding(

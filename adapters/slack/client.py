@@ -7,13 +7,15 @@ twice after a lost answer, and whoever calls has more patience and knows more.
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from adapters.base import (
     AdapterError,
@@ -144,20 +146,19 @@ class Client:
     async def __call__(self, method: str, token: str, **arguments: Any) -> Answer:
         """Call a method by slack_sdk's name for it (`chat_postMessage`), with a workspace's token or none."""
         name = method.replace("_", ".", 1) if not method.startswith("assistant") else method.replace("_", ".")
-        broken: Exception
-        try:
-            if token:
-                arguments["token"] = token
-            response = await getattr(self.web, method)(**arguments)
-        except SlackApiError as exc:
-            raise _translate(name, exc) from None  # its message quotes the answer, words and all
-        except (aiohttp.ClientError, OSError, ValueError, AttributeError, SlackClientError) as exc:
-            broken = exc
-        else:
-            answer = Answer(response.data)
-            answer.headers = {key.lower(): value for key, value in response.headers.items()}
-            return answer
-        raise _no_answer(name, broken) from None  # its chain may hold the request with the token
+        if token:
+            arguments["token"] = token
+        return await _answer(name, getattr(self.web, method)(**arguments))
+
+    async def exchange(self, client_id: str, client_secret: str, **grant: str) -> Answer:
+        """oauth.v2.access: a code, or a refresh token, for a token.
+
+        Not by slack_sdk's method, which leans on a part of aiohttp that is going away.
+        """
+        who = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        name = "oauth.v2.access"
+        call = self.web.api_call(name, data=grant, headers={"Authorization": f"Basic {who}"})
+        return await _answer(name, call)
 
     async def respond(self, url: str, message: Mapping[str, Any]) -> None:
         """Answer by an interaction's own address. Raises `Rejected` where Slack takes no more answers there."""
@@ -183,6 +184,21 @@ class Client:
         http, self._http = self._http, None
         if http is not None:
             await http.close()
+
+
+async def _answer(name: str, call: Awaitable[AsyncSlackResponse]) -> Answer:
+    broken: Exception
+    try:
+        response = await call
+    except SlackApiError as exc:
+        raise _translate(name, exc) from None  # its message quotes the answer, words and all
+    except (aiohttp.ClientError, OSError, ValueError, AttributeError, SlackClientError) as exc:
+        broken = exc
+    else:
+        answer = Answer(response.data if isinstance(response.data, dict) else {})
+        answer.headers = {key.lower(): value for key, value in response.headers.items()}
+        return answer
+    raise _no_answer(name, broken) from None  # its chain may hold the request with the token
 
 
 def _no_answer(method: str, exc: Exception) -> Unavailable:

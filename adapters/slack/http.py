@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from urllib.parse import urlencode, urljoin
 
-import aiohttp
 from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.oauth.async_oauth_flow import AsyncOAuthFlow
 from slack_bolt.oauth.async_oauth_settings import AsyncOAuthSettings
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
-from slack_sdk.errors import SlackClientError
+from slack_sdk.oauth.installation_store.models import Installation
 from slack_sdk.signature import SignatureVerifier
 
-from adapters.base import HttpRequest, HttpResponse
-from adapters.slack.client import QUIET, Client
+from adapters.base import AdapterError, HttpRequest, HttpResponse
+from adapters.slack.client import QUIET, Client, Rejected
 from adapters.slack.installations import Installations, OAuthStates
 
 _log = logging.getLogger(__name__)
@@ -110,7 +109,7 @@ class Installing:
         self._settings.redirect_uri = None  # the one of the manifest; not what the environment says
 
     def _flow(self) -> AsyncOAuthFlow:
-        return AsyncOAuthFlow(client=self._client.web, logger=QUIET, settings=self._settings)
+        return _Flow(self._client, self._settings)
 
     async def install(self, request: HttpRequest) -> HttpResponse:
         return _answer(await self._flow().handle_installation(_page(request)))
@@ -118,12 +117,46 @@ class Installing:
     async def redirect(self, request: HttpRequest) -> HttpResponse:
         try:
             response = await self._flow().handle_callback(_page(request))
-        except (SlackClientError, aiohttp.ClientError, OSError, ValueError, KeyError) as exc:
-            _log.warning("an installation could not be finished (%s)", type(exc).__name__)
+        except AdapterError as exc:
+            _log.warning("an installation could not be finished: %s", exc)
             return HttpResponse(502, "Slack could not be asked; please begin again")
         if response.status >= 400:
             _log.warning("an installation was refused (HTTP %s)", response.status)
         return _answer(response)
+
+
+class _Flow(AsyncOAuthFlow):
+    """The exchange of the code for a token by our own client: slack_bolt's logs the code, and raises whatever it meets."""
+
+    def __init__(self, client: Client, settings: AsyncOAuthSettings) -> None:
+        super().__init__(client=client.web, logger=QUIET, settings=settings)
+        self._ours = client
+
+    async def run_installation(self, code: str) -> Installation | None:
+        try:
+            answer = await self._ours.exchange(
+                self.settings.client_id, self.settings.client_secret, code=code
+            )
+        except Rejected as exc:
+            _log.warning("an installation was refused: %s", exc)
+            return None
+        team, enterprise = answer.get("team") or {}, answer.get("enterprise") or {}
+        token = str(answer.get("access_token") or "")
+        me = await self._ours("auth_test", token)
+        return Installation(
+            app_id=answer.get("app_id"),
+            enterprise_id=enterprise.get("id"),
+            enterprise_name=enterprise.get("name"),
+            team_id=team.get("id"),
+            team_name=team.get("name"),
+            bot_token=token,
+            bot_id=me.get("bot_id"),
+            bot_user_id=answer.get("bot_user_id"),
+            bot_refresh_token=answer.get("refresh_token"),
+            bot_token_expires_in=answer.get("expires_in"),
+            user_id=str((answer.get("authed_user") or {}).get("id") or ""),
+            is_enterprise_install=answer.get("is_enterprise_install"),
+        )
 
 
 def _page(request: HttpRequest) -> AsyncBoltRequest:

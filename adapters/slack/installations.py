@@ -167,13 +167,8 @@ class Installations(AsyncInstallationStore):
 
     async def _rotated(self, old: Workspace) -> Workspace | None:
         try:
-            answer = await self._client(
-                "oauth_v2_access",
-                "",
-                client_id=self._id,
-                client_secret=self._secret,
-                grant_type="refresh_token",
-                refresh_token=old.refresh_token,
+            answer = await self._client.exchange(
+                self._id, self._secret, grant_type="refresh_token", refresh_token=old.refresh_token
             )
             new = replace(
                 old,

@@ -20,6 +20,7 @@ from adapters.slack.updates import split_chat
 _log = logging.getLogger(__name__)
 
 Call = Callable[..., Awaitable[Answer]]
+_FORGET = 3 * 86_400.0  # seconds
 EVENT = "boswell_reply"  # the type of our messages' metadata
 
 
@@ -40,9 +41,12 @@ class Streams:
         self._open: dict[tuple[str, str, str], _Stream] = {}
 
     async def start(self) -> None:
-        """Read which streams an earlier process left open."""
+        """Read which streams an earlier process left open; forget those of which nothing came in days."""
         for name, value in (await self._state.get("streaming:")).items():
-            if not value.startswith("?"):
+            if value.startswith("?"):
+                if float(value[1:]) < time.time() - _FORGET:
+                    await self._state.set({name: None})
+            else:
                 team, channel, ts = value.split(":")
                 self._open[team, channel, ts] = _Stream(name.removeprefix("streaming:"), None)
 
@@ -50,18 +54,20 @@ class Streams:
         """A new message that will grow; its ts."""
         team, channel = split_chat(chat)
         shown = markdown(settled(text))
-        arguments: dict[str, Any] = {"channel": channel, "thread_ts": chat.thread}
-        if shown.strip():
-            arguments["markdown_text"] = shown
-        else:
-            shown = ""
         await self._state.set({f"streaming:{key}": f"?{time.time():.6f}"})
-        answer = await call(
-            "chat_startStream",
-            recipient_team_id=recipient[0],
-            recipient_user_id=recipient[1],
-            **arguments,
-        )
+        try:
+            answer = await call(
+                "chat_startStream",
+                channel=channel,
+                thread_ts=chat.thread,
+                markdown_text=shown,
+                recipient_team_id=recipient[0],
+                recipient_user_id=recipient[1],
+            )
+        except AdapterError as exc:
+            if not (isinstance(exc, Unavailable) and exc.ambiguous):
+                await self._state.set({f"streaming:{key}": None})
+            raise
         ts = str(answer["ts"])
         self._open[team, channel, ts] = _Stream(key, shown)
         await self._state.set({f"streaming:{key}": f"{team}:{channel}:{ts}"})

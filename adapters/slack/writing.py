@@ -8,9 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from adapters.base import Button, Chat, ChatGone, Refused, State, Unavailable
+from adapters.base import Button, Chat, ChatGone, MessageGone, Refused, State, Unavailable
 from adapters.slack.client import Answer, Client, LostAccess, Rejected
-from adapters.slack.formatting import MAX_CHARS, content, length, plain_content
+from adapters.slack.formatting import MAX_CHARS, content, length, plain_content, settled
 from adapters.slack.installations import DEAD, Installations, OneWorkspace, Workspace
 from adapters.slack.rooms import Rooms
 from adapters.slack.streams import EVENT, Streams
@@ -21,8 +21,10 @@ _LITERAL = {"parse": "none", "link_names": False}
 _STATUS = "is thinking…"  # Slack puts our name before it
 _PAGES = 5  # of 200 messages, looked through for one of ours
 _LOOK_BACK = 3 * 86_400.0  # seconds
-_PRIVATE = "private:"
-_MOST_PRIVATE = 1_000
+_PRIVATE = (
+    "private:"  # begins the id of a private answer; behind it how to give it, where that is still to be done
+)
+_MOST_TOLD = 1_000
 
 
 class Writer:
@@ -34,7 +36,7 @@ class Writer:
         self._client = client
         self._workspaces = workspaces
         self._rooms = rooms
-        self._private: dict[str, str] = {}  # ids of private answers to the via by which they were given
+        self._told: dict[str, None] = {}  # ids of private answers that were given
         self.streams = Streams(state)
         self.ready = False
 
@@ -51,10 +53,13 @@ class Writer:
         _check(text)
         call, _ = await self._caller(chat)
         if via.startswith("reply:"):
-            return await self._answer(call, chat, text, via, buttons)
+            if not more:
+                await self._answer(call, chat, text, via, buttons)
+            return f"{_PRIVATE}{via if more else ''}"
         recipient = parse_recipient(via)
-        if more and chat.thread and all(recipient):
-            with suppress(Refused):  # streaming may be barred there; an ordinary message is not
+        if more and chat.thread and all(recipient) and settled(text).strip():
+            # Streaming may be barred there, or for this person (of another organisation); an ordinary message is not
+            with suppress(Refused, ChatGone, MessageGone):
                 ts = await self.streams.begin(call, chat, text, key=key, recipient=recipient)
                 await self._rooms.joined(chat, ts)
                 return ts
@@ -81,8 +86,12 @@ class Writer:
         _check(text)
         call, _ = await self._caller(chat)
         if message_id.startswith(_PRIVATE):
-            if final:
-                await self._answer_again(message_id, text, buttons)
+            via = message_id.removeprefix(_PRIVATE)
+            if final and via and message_id not in self._told:
+                await self._answer(call, chat, text, via, buttons)
+                self._told[message_id] = None
+                if len(self._told) > _MOST_TOLD:
+                    del self._told[next(iter(self._told))]
             return
         if final:
             if await self.streams.finish(call, chat, message_id, text, buttons):
@@ -150,41 +159,26 @@ class Writer:
             with suppress(Refused):  # it can not be left: the general channel, a group conversation
                 await call("conversations_leave", channel=split_chat(chat)[1])
 
-    # Private answers
+    # Private answers. They can not be changed (in place of a button's message, all would see it), so they are sent once whole.
 
     async def _answer(
         self, call: Callable[..., Any], chat: Chat, text: str, via: str, buttons: Sequence[Button]
-    ) -> str:
+    ) -> None:
         """To the asker alone: by the interaction's address, else as an ephemeral message, else directly."""
         user, until, url = parse_via(via)
-        answer_id = f"{_PRIVATE}{time.time_ns()}"
         if url and time.time() < until:
             with suppress(Refused):
-                await self._respond(url, text, buttons, replace=False)
-                if len(self._private) >= _MOST_PRIVATE:
-                    del self._private[next(iter(self._private))]
-                self._private[answer_id] = via
-                return answer_id
-        channel = split_chat(chat)[1]
+                await self._respond(url, text, buttons)
+                return
         with suppress(Refused, ChatGone):
             await self._said(partial(call, "chat_postEphemeral", user=user), chat, text, buttons)
-            return answer_id
+            return
         opened = await call("conversations_open", users=user)
-        direct = (opened.get("channel") or {}).get("id") or channel
+        direct = (opened.get("channel") or {}).get("id") or split_chat(chat)[1]
         await _either(partial(call, "chat_postMessage", channel=direct, **_UNFURL, **_LITERAL), text, buttons)
-        return answer_id
 
-    async def _answer_again(self, answer_id: str, text: str, buttons: Sequence[Button]) -> None:
-        via = self._private.get(answer_id)
-        if via is None:
-            return  # an earlier process gave it, or it can not be changed any more
-        _, until, url = parse_via(via)
-        if time.time() < until:
-            with suppress(Refused):
-                await self._respond(url, text, buttons, replace=True)
-
-    async def _respond(self, url: str, text: str, buttons: Sequence[Button], *, replace: bool) -> None:
-        how = {"response_type": "ephemeral", "replace_original": replace}
+    async def _respond(self, url: str, text: str, buttons: Sequence[Button]) -> None:
+        how = {"response_type": "ephemeral", "replace_original": False}
         try:
             await self._client.respond(url, {**how, **content(text, buttons)})
         except Rejected as exc:
