@@ -1,4 +1,4 @@
-"""For every test: no connection leaves this machine, and random examples are the same in every run."""
+"""For every test: no connection leaves this machine, random examples are the same in every run, and no log tells a secret."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
+pytest_plugins = ["pytester", "tests.plugins.leaks"]
 
 # A test that fails now and then tells nobody anything; the seeds were varied by hand when the properties were written.
 settings.register_profile("same", derandomize=True)

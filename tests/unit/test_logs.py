@@ -19,6 +19,8 @@ from bot.logs import configure, hide, secrets_of
 from config import Config
 from tests.fakes.record import environ
 
+pytestmark = pytest.mark.leaks
+
 TOKEN = "4242:AAtoken-of-nobody-0123456789abcdefghij"
 
 
