@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import structlog
 
 from bot import context, sentences
+from bot.breaker import Breakers
 from bot.errors import ModelError, ModelUnavailable
 from bot.events import (
     AssistantSaid,
@@ -126,6 +127,7 @@ class Agent:
     context_tokens: int = 100_000
     max_output_tokens: int | None = None
     middleware: Sequence[Middleware] = ()
+    breakers: Breakers = field(default_factory=Breakers, compare=False)
 
     async def ask(
         self,
@@ -190,6 +192,7 @@ class _Ask:
         self.texts: list[str] = []
         self.current: list[str] = []  # of the model call in progress
         self.paused = False  # the provider wants to be called again to go on
+        self.chain = agent.models  # from the one that has answered last: it goes on with what it began
         self.acted = False  # a tool has run in this ask: from then on nothing is tried again
         self.call_model: Model_ = lambda model, request: model.stream(request)
         self.call_tool: Tool_ = lambda tool, call, context: tool.call(call, context)
@@ -214,6 +217,7 @@ class _Ask:
             if isinstance(event, AssistantSaid):
                 self.texts.append(event.text)
                 rounds += bool(event.calls)
+                self._go_on_with(event.model)
         await self._run_tools(done)
         while True:
             await self._fit()
@@ -260,19 +264,38 @@ class _Ask:
             self.variables.extra.get("pseudonym", ""),
             self.agent.max_output_tokens,
         )
-        chain = [model for model in self.agent.models for _ in range(2)]
+        chain = [model for model in self.chain for _ in range(2)]
         while True:
             model = chain.pop(0)
             try:
-                return await self._call(model, request)
+                with self.agent.breakers.of(model).call():
+                    said = await self._call(model, request)
             except ModelError as exc:
-                if self.current or self.acted or not chain:
+                if self.current or self.acted:
                     raise
-                if not exc.transient:  # asking the same model again is of no use
+                if not self._worth_another_try(model, exc):
                     chain = [other for other in chain if other is not model]
-                    if not chain:
-                        raise
-                log.warning("model_failed", model=model.name, problem=exc.problem, next=chain[0].name)
+                if not chain:
+                    raise
+                if exc.asked:
+                    self._warn("model_failed", exc, next=chain[0].name)
+            else:
+                self._go_on_with(model.name)
+                return said
+
+    def _worth_another_try(self, model: Model, exc: ModelError) -> bool:
+        """Whether the same model may do better at once. Whoever told us to wait means it."""
+        told = getattr(exc, "retry_after", None)
+        return exc.transient and exc.asked and not told and self.agent.breakers.of(model).closed
+
+    def _go_on_with(self, name: str) -> None:
+        names = [model.name for model in self.chain]
+        if name in names:
+            self.chain = self.chain[names.index(name) :]
+
+    def _warn(self, what: str, exc: ModelError, **more: object) -> None:
+        reference, kind = f"t{self.variables.turn_id}", type(exc).__name__
+        log.warning(what, ref=reference, error=kind, model=exc.model, problem=exc.problem, **more)
 
     async def _call(self, model: Model, request: ModelRequest) -> AssistantSaid:
         gap = bool(_join(self.texts))
@@ -392,7 +415,14 @@ class _Ask:
             except ToolProblem as exc:
                 content = str(exc)
             except Exception as exc:
-                log.error("tool_failed", tool=call.name, key=key, error=type(exc).__name__, where=_where(exc))
+                log.error(
+                    "tool_failed",
+                    ref=f"t{self.variables.turn_id}",
+                    tool=call.name,
+                    key=key,
+                    error=type(exc).__name__,
+                    where=_where(exc),
+                )
                 log.debug("tool_failed_in_full", key=key, exc_info=exc)
                 content = f"The tool {call.name!r} failed. Do without it, and say so if it matters."
         if len(content) > MAX_TOOL_RESULT:
@@ -414,16 +444,18 @@ class _Ask:
             1000,
         )
         text = ""
-        model = self.agent.models[0]
-        try:
-            async with aclosing(self._paid(model, request)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, TextDelta):
-                        text += piece.text
-        except ModelError as exc:
-            log.warning("summary_failed", stream=self.stream.id, model=model.name, problem=exc.problem)
-            text = ""
+        for model in self.chain:
+            try:
+                with self.agent.breakers.of(model).call():
+                    text = await self._said_by(model, request)
+                break
+            except ModelError as exc:
+                self._warn("summary_failed", exc)
         await self._log(Summarised(text.strip() or context.NO_SUMMARY, self.stream.sequence(at)))
+
+    async def _said_by(self, model: Model, request: ModelRequest) -> str:
+        async with aclosing(self._paid(model, request)) as events:
+            return "".join([event.text async for event in events if isinstance(event, TextDelta)])
 
 
 def _join(texts: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from adapters.base import Adapter, AdapterError, Chat, Menu, Unauthorized
 from bot import dead, limits, models, sentences, telemetry
 from bot.access import Gate
 from bot.agent import Agent
+from bot.breaker import Breakers
 from bot.commands import COMMANDS
 from bot.delivery import Delivery
 from bot.engine import Engine, SqliteEngine
@@ -57,7 +58,11 @@ class _Stop(Exception):
 
 
 def build_setup(
-    config: Config, built: dict[str, Model], approved: set[str], metrics: Metrics | None = None
+    config: Config,
+    built: dict[str, Model],
+    approved: set[str],
+    metrics: Metrics | None = None,
+    breakers: Breakers | None = None,
 ) -> Setup:
     """What works on turns. `built` has models that can be used as they are; those that are missing are added to it."""
     from bot.tools import ALL
@@ -80,6 +85,7 @@ def build_setup(
         context_tokens=config.streams.context_tokens,
         max_output_tokens=config.models[config.agent.model].max_output_tokens,
         middleware=metrics.middleware if metrics else (),
+        breakers=breakers or Breakers(),
     )
     chains = {there.model: chain(there.model) for there in config.chats.values() if there.model is not None}
     return Setup(config, agent, Gate(config.access, approved), chains)
@@ -212,7 +218,9 @@ def _reloader(
 
     def apply(old: Config, new: Config) -> None:
         same = {name: built[name] for name in built if new.models.get(name) == old.models.get(name)}
-        setup = build_setup(new, same, house.turns.setup.gate.approved, house.turns.metrics)
+        setup = build_setup(
+            new, same, house.turns.setup.gate.approved, house.turns.metrics, house.turns.setup.agent.breakers
+        )
         retired, gone = (
             house.turns.setup,
             [built[name] for name in built if same.get(name) is not built[name]],

@@ -29,10 +29,12 @@ class BoswellError(Exception):
 class ModelError(BoswellError):
     """A model call failed. `model` is its name in the configuration; `transient` tells that a retry may pass.
 
-    `usage` is what the provider has counted for it; None where it may have counted and nobody knows what.
+    `usage` is what the provider has counted for it; None where it may have counted and nobody knows what. `asked` is False where
+    no call was made, because the model failed too often before (bot/breaker.py).
     """
 
     transient = False
+    asked = True
     usage: Usage | None = None
 
     def __init__(self, model: str, problem: str) -> None:

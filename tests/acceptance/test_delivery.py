@@ -90,7 +90,7 @@ async def test_where_the_platform_can_tell_nothing_stands_twice(
 
 
 async def test_a_refused_text_is_replaced_by_a_sentence(tmp_path: Path) -> None:
-    adapter = MemoryAdapter()
+    adapter = MemoryAdapter(edit_interval=60.0)  # so that the one edit is the last
     async with house(tmp_path, model(), adapter=adapter) as h:
         adapter.trouble.append(("edit", Refused("can't parse")))
         await h.say("hi")
