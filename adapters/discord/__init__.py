@@ -47,6 +47,7 @@ _log = logging.getLogger(__name__)
 _NOBODY = {"parse": [], "replied_user": False}  # allowed_mentions: whatever the text names, nobody is pinged
 _NO_PREVIEW = 1 << 2  # message flag: links are not looked at, so that no link can carry anything out unseen
 _MOST_CUSTOM_ID = 100  # characters
+_MOST_GONE = 10_000
 _USUAL = Timing()
 
 
@@ -88,6 +89,7 @@ class Discord:
         self._salt = ""
         self._closed = False
         self._unstored: dict[str, int] = {}
+        self._gone: set[str] = set()  # messages of ours that can be changed no more
 
     # Receiving
 
@@ -180,23 +182,39 @@ class Discord:
         key: str,
         reply_to: str,
     ) -> str:
-        nonce = hashlib.sha256(f"{self._salt} {channel} {key}".encode()).hexdigest()[:24]
-        message = {**body, "nonce": nonce, "enforce_nonce": True}
+        message = {**body, "enforce_nonce": True}
         if reply_to and chat.kind == "group":
             message["message_reference"] = {"message_id": reply_to, "fail_if_not_exists": False}
+        # Where what stands with the first nonce is gone for us (deleted since), the second makes a new message.
+        for attempt in (key, f"{key} again"):
+            message["nonce"] = hashlib.sha256(f"{self._salt} {channel} {attempt}".encode()).hexdigest()[:24]
+            number, same = await self._create(channel, message, files)
+            if number in self._gone:
+                continue
+            if not same and not files:
+                # It stood already, as an earlier try had it: less of the text, or other buttons.
+                try:
+                    await self._change(
+                        channel, number, {**body, "components": body.get("components", [])}, files
+                    )
+                except MessageGone:
+                    continue
+            return number
+        raise MessageGone("the message was deleted each time as soon as it was posted")
+
+    async def _create(
+        self, channel: str, message: dict[str, Any], files: Sequence[tuple[str, bytes]]
+    ) -> tuple[str, bool]:
+        """Post a message, or find the one with its nonce: the id, and whether it shows what we gave."""
         path = "/channels/{channel_id}/messages"
         try:
             answer = await self._call("POST", path, message, files=files, channel_id=channel)
         except NoHistory:
-            del message["message_reference"]
+            message.pop("message_reference", None)
             answer = await self._call("POST", path, message, files=files, channel_id=channel)
         if not isinstance(answer, dict) or "id" not in answer:
             raise Unavailable("Discord's answer to a post is no message", ambiguous=True)
-        number = str(answer["id"])
-        if not files and not _reads(answer, body):
-            # It stood already, as an earlier try had it: less of the text, or other buttons.
-            await self._change(channel, number, {**body, "components": body.get("components", [])}, files)
-        return number
+        return str(answer["id"]), _reads(answer, message)
 
     async def edit(
         self,
@@ -224,7 +242,13 @@ class Discord:
     ) -> None:
         body = {name: value for name, value in body.items() if name != "flags"}
         path = "/channels/{channel_id}/messages/{message_id}"
-        await self._call("PATCH", path, body, files=files, channel_id=channel, message_id=number)
+        try:
+            await self._call("PATCH", path, body, files=files, channel_id=channel, message_id=number)
+        except MessageGone:
+            if len(self._gone) >= _MOST_GONE:
+                self._gone.clear()
+            self._gone.add(number)
+            raise
 
     async def find(self, chat: Chat, key: str) -> str | None:  # noqa: ARG002 - the nonce does it
         """See `Adapter.find`: always None."""

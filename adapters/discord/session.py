@@ -27,6 +27,7 @@ class Timing:
 
     `call` is the longest that any call may take. A connection is dead after `silence`; that a shard is away is told after `down`.
     `identify` lies between the beginnings of two shards (Discord's rule); `stop` is the longest that leaving may take.
+    That all shards are alive is told again each `alive`.
     """
 
     call: float = 15
@@ -36,6 +37,7 @@ class Timing:
     identify: float = 5
     down: float = 5
     stop: float = 1
+    alive: float = 30
 
 
 class Session:
@@ -70,6 +72,7 @@ class Session:
         self._away: set[int] = set()
         self._present: set[int] = set()
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._alive: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._name = ""
         if isinstance(http, Http):
@@ -112,8 +115,9 @@ class Session:
             await self._stop(task)
 
     async def _stop(self, task: asyncio.Task[None]) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
+        for timer in (*self._timers.values(), self._alive):
+            if timer is not None:
+                timer.cancel()
         tasks = [task, *self._tasks]
         for one in tasks:
             one.cancel()
