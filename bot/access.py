@@ -93,7 +93,8 @@ def decide(
     """
     if not gate.stays(update.chat):
         return "leave"
-    private = update.chat.kind == "private"
+    # What answers a slash command or a button is seen by its asker alone
+    private = update.chat.kind == "private" or bool(update.via)
     command = update.command is not None and (private or update.addressed or update.command in commands)
     if private:
         wanted = True

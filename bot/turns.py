@@ -531,9 +531,13 @@ class Turns:
         person, at = job.update.person, self.now()
         chat = job.update.chat
         by_code = self.setup.gate.policy(chat.platform) == "pairing"
+        # The platform shows the asker, and nobody else, that an answer is coming: one must come
+        awaited = bool(job.update.via)
 
         def silent(tx: Tx) -> bool:
             """Whether nothing is to be said; a code that was made before a crash is made anew, for it was not seen."""
+            if awaited:
+                return False
             row = tx.one("person_get", user_id=person.id)
             if row is not None and row["refused_at"] > at - REFUSAL_INTERVAL and not job.resumed:
                 return True
@@ -548,10 +552,14 @@ class Turns:
 
         def text(tx: Tx) -> str | None:
             tx.run("person_refused", user_id=person.id, at=at)
-            if not by_code:
-                return sentences.say("refused", person.language, user_id=person.id)
-            code = people.ask(tx, person.id, person.name, asdict(chat), at)
-            return code and sentences.say("pairing", person.language, code=code)
+            code = None
+            if by_code and people.state(tx, person.id) != "denied":
+                code = people.ask(tx, person.id, person.name, asdict(chat), at)
+            if code:
+                return sentences.say("pairing", person.language, code=code)
+            if by_code and not awaited:
+                return None
+            return sentences.say("refused", person.language, user_id=person.id)
 
         said = await self._say(job, text, "refused")
         return "refused" if said else "refused silently", {}
