@@ -284,7 +284,7 @@ class DiscordServer:
         return [
             m
             for m in self.state.channels[channel_id].messages.values()
-            if m.author.bot and not m.seen_by and not m.thinking
+            if m.author is self.state.bot and not m.seen_by and not m.thinking
         ]
 
     def private(self, user_id: int) -> list[str]:
