@@ -13,13 +13,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+import yaml
 
 from bot import sentences
 from bot.cli import main
 from bot.commands import COMMANDS
 from config import load
 from tests.acceptance.test_cli import ANNA, run, started
+from tests.fakes import slack
 from tests.fakes.record import README, ROOT, SAID, environ, record, shown
 from tests.fakes.telegram_server import TOKEN, TelegramServer
 
@@ -145,12 +148,49 @@ def test_every_shell_command_is_one_that_exists(tmp_path: Path) -> None:
     assert set(main.commands) >= given
     for line in re.findall(r"^(?:\.venv/bin/)?boswell (\w.*)", written, re.MULTILINE):
         name, *rest = line.replace("[", "").replace("]", "").split()
-        options = {option for parameter in main.commands[name].params for option in parameter.opts}
+        command = main.commands[name]
+        while rest and isinstance(command, click.Group) and rest[0] in command.commands:
+            command = command.commands[rest.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in rest if word.startswith("-")} <= options
 
 
+async def test_the_steps_to_slack_work_as_they_are_written(tmp_path: Path) -> None:
+    (init,) = re.findall(r"`\.venv/bin/boswell (init [^`]*slack[^`]*)`", TEXT)
+    (manifest,) = re.findall(r"`\.venv/bin/boswell (slack manifest)`", TEXT)
+    async with slack.SlackServer() as server:
+        assert run(tmp_path, *init.split()).returncode == 0
+        path = tmp_path / "boswell.yaml"
+        pasted = yaml.safe_load(run(tmp_path, *manifest.split()).stdout)
+        assert pasted["settings"]["socket_mode_enabled"]
+        server.first.scopes = set(pasted["oauth_config"]["scopes"]["bot"])
+        missing = run(tmp_path, "check")
+        assert missing.returncode == 2
+        assert "SLACK_BOT_TOKEN" in missing.stderr
+        assert "SLACK_APP_TOKEN" in missing.stderr
+        # From here on with the local platform and no model, because nothing may be called that costs money.
+        text = path.read_text().replace("  slack:\n", f"  slack:\n    base_url: {server.base_url}\n")
+        path.write_text(re.sub(r"provider: openai\n(?:    .*\n)+", "provider: demo\n", text))
+        variables = {"SLACK_BOT_TOKEN": slack.BOT_TOKEN, "SLACK_APP_TOKEN": slack.APP_TOKEN}
+        live = await asyncio.to_thread(run, tmp_path, "check", "--live", **variables)
+        assert live.returncode == 0, live.stdout + live.stderr
+        text = path.read_text()
+        for name, token in variables.items():
+            text = text.replace(f"${{{name}}}", token)
+        path.write_text(text)
+        async with started(tmp_path, "run"):
+            direct = server.first.direct(server.first.person("U77", "Anna"))
+            server.say(direct.id, "U77", "hello")
+            await server.wait_for(lambda _: bool(direct.texts()), 30)
+            (code,) = re.findall(r"\b[2-9A-Z]{8}\b", direct.texts()[0])
+            approved = await asyncio.to_thread(run, tmp_path, "pair", "approve", code)
+            assert approved.stdout == "slack-T1-U77 is let in.\n"
+            server.say(direct.id, "U77", "My name is Anna.")
+            await server.wait_for(lambda _: any("Anna" in text for text in direct.texts()), 30)
+
+
 async def test_the_steps_to_telegram_work_as_they_are_written(tmp_path: Path) -> None:
-    (init,) = re.findall(r"`\.venv/bin/boswell (init [^`]+)`", TEXT)
+    (init,) = re.findall(r"`\.venv/bin/boswell (init [^`]*telegram[^`]*)`", TEXT)
     async with TelegramServer() as telegram:
         assert run(tmp_path, *init.split()).returncode == 0
         path = tmp_path / "boswell.yaml"
