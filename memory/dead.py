@@ -15,6 +15,9 @@ from memory.database import Tx
 
 Kind = Literal["update", "turn", "reply"]
 
+_ASK = {"update": "dead_update_ask", "turn": "dead_turn_ask", "reply": "dead_reply_ask"}
+_DROP = {"update": "dead_update_drop", "turn": "dead_turn_drop"}
+
 KEEP = 30 * 86400.0  # seconds; then nobody waits for the answer any more
 _PREFIXES: dict[str, Kind] = {"u": "update", "t": "turn", "r": "reply"}
 
@@ -65,7 +68,7 @@ def get(tx: Tx, kind: Kind, number: int) -> Letter | None:
 
 def ask(tx: Tx, kind: Kind, number: int) -> None:
     """Have a letter tried again, by the process that runs its platform or by the next one."""
-    tx.run(f"dead_{kind}_ask", id=number)
+    tx.run(_ASK[kind], id=number)
 
 
 def drop(tx: Tx, kind: Kind, number: int) -> None:
@@ -73,7 +76,7 @@ def drop(tx: Tx, kind: Kind, number: int) -> None:
     if kind == "reply":
         tx.run("dead_reply_drop", id=number)
     else:
-        tx.run(f"dead_{kind}_drop", id=number, problem="dropped")
+        tx.run(_DROP[kind], id=number, problem="dropped")
 
 
 def prune(tx: Tx, now: float) -> None:

@@ -521,7 +521,7 @@ async def test_the_log_of_a_conversation_has_no_words_and_no_secrets(tmp_path: P
             tmp_path,
             models={"main": main},
             adapters={"telegram": {"token": TOKEN, "base_url": telegram.url}},
-            access={"allow": ["telegram-1"]},
+            access={"policy": "closed", "allow": ["telegram-1"]},
             log={"level": "info"},
         )
         async with started(tmp_path, "run") as running:
