@@ -136,6 +136,11 @@ class Update:
     unsupported: str = ""
     via: str = ""
 
+    @property
+    def interaction(self) -> bool:
+        """Whether it is a slash command or a pressed button: no message that stands, and answered to its asker alone."""
+        return bool(self.via) and not self.message_id
+
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; `from_json` gives the same update back."""
         return asdict(self)

@@ -94,7 +94,7 @@ def decide(
     if not gate.stays(update.chat):
         return "leave"
     # What answers a slash command or a button is seen by its asker alone
-    private = update.chat.kind == "private" or bool(update.via)
+    private = update.chat.kind == "private" or update.interaction
     command = update.command is not None and (private or update.addressed or update.command in commands)
     if private:
         wanted = True

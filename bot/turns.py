@@ -532,7 +532,7 @@ class Turns:
         chat = job.update.chat
         by_code = self.setup.gate.policy(chat.platform) == "pairing"
         # The platform shows the asker, and nobody else, that an answer is coming: one must come
-        awaited = bool(job.update.via)
+        awaited = job.update.interaction
 
         def silent(tx: Tx) -> bool:
             """Whether nothing is to be said; a code that was made before a crash is made anew, for it was not seen."""
