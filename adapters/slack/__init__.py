@@ -203,6 +203,9 @@ class Slack:
         """See `Adapter.typing`."""
         await self._writer.typing(chat)
 
+    async def dismiss(self, chat: Chat, via: str) -> None:
+        """See `Adapter.dismiss`. Slack shows nothing of the kind."""
+
     async def leave(self, chat: Chat) -> None:
         """See `Adapter.leave`."""
         await self._writer.leave(chat)

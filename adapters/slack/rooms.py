@@ -17,7 +17,7 @@ from adapters.slack.updates import split_chat
 _log = logging.getLogger(__name__)
 
 MOST_THREADS = 5_000
-_SPARE = 500  # threads past that before the oldest are forgotten
+SPARE = 500  # threads past that before the oldest are forgotten
 _BACK = 86_400.0  # seconds: what is older is not fetched
 _ROOMS = 50  # conversations that are looked at after an absence, the liveliest
 _MESSAGES = 200  # of each
@@ -87,15 +87,17 @@ class Rooms:
     async def joined(self, chat: Chat, ts: str) -> None:
         """We have written there. On disk when this returns, where it was not known before."""
         room = Room.of(chat)
-        if not room.thread or room in self._heard:
+        if not room.thread:
             return
-        self._heard[room] = ts
-        forgotten: dict[str, str | None] = {}
-        if len(self._heard) > MOST_THREADS + _SPARE:
-            for old in [each for each in self._heard if each.thread][: len(self._heard) - MOST_THREADS]:
+        changes: dict[str, str | None] = {} if room in self._heard else {room.name: ts}
+        self._heard.setdefault(room, ts)
+        if len(self._heard) > MOST_THREADS + SPARE:
+            threads = [each for each in self._heard if each.thread and each != room]
+            for old in threads[: len(self._heard) - MOST_THREADS]:
                 del self._heard[old]
-                forgotten[old.name] = None
-        await self._state.set({**forgotten, room.name: ts})
+                changes[old.name] = None
+        if changes:
+            await self._state.set(changes)
 
     def lag(self) -> list[tuple[Room, str]]:
         """The conversations to look at after an absence, and since when. Until `caught_up` their marks stand still."""

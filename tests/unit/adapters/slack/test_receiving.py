@@ -10,9 +10,10 @@ import pytest
 
 from adapters.base import NoState, Received, Update
 from adapters.slack import Slack
+from adapters.slack.rooms import Rooms
 from tests.contract.test_adapter_contract import Life
 from tests.fakes import slack as fake
-from tests.unit.adapters.slack.slack_house import MENU, TIMING, connected, first_update, settings
+from tests.unit.adapters.slack.slack_house import MENU, TIMING, chat, connected, first_update, settings
 
 
 def updates(life: Life) -> list[Update]:
@@ -281,3 +282,38 @@ async def test_a_new_thread_of_a_direct_message_gets_a_title_and_an_opened_one_p
         assert place.titles == {root: "about the garden"}
         opened = server.first.open_home("U1")
         await server.wait_for(lambda _: opened.prompts)
+
+
+async def test_what_was_missed_is_fetched_by_the_next_process_if_this_one_dies_over_it() -> None:
+    state, never = NoState(), asyncio.Event()
+    async with fake.SlackServer() as server:
+        server.deliveries.hold = False
+        async with connected(server, state) as (_, life):
+            server.say("D1", "U1", "one")
+            await settled(server)
+            await state.set(life.rows[0].marks)
+        server.first.write("D1", "U1", "two")
+        server.fault("conversations.history", fake.held(never))
+        async with connected(server, state) as (_, life):
+            await server.wait_for(lambda s: s.calls["conversations.history"] == 1)
+            server.say("D1", "U1", "three")
+            await settled(server)
+            for row in life.rows:
+                await state.set(row.marks)
+        async with connected(server, state) as (_, later):
+            await later.until(lambda: len(later.rows) == 2)
+            assert later.texts == ["two", "three"]
+        never.set()
+
+
+async def test_the_oldest_threads_are_forgotten_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.slack.rooms.MOST_THREADS", 5)
+    monkeypatch.setattr("adapters.slack.rooms.SPARE", 2)
+    state = NoState()
+    rooms = Rooms(state)
+    for number in range(20):
+        await rooms.joined(chat("C1", f"{number:02}.1"), f"{number:02}.1")
+    kept = sorted(await state.get("thread:"))
+    assert 5 <= len(kept) <= 7
+    assert kept[-1] == "thread:T1:C1:19.1"
+    assert [rooms.takes_part("T1", "C1", f"{n:02}.1") for n in (0, 19)] == [False, True]

@@ -211,7 +211,7 @@ async def test_a_cut_socket_brings_what_was_not_acknowledged_to_the_next(
 async def test_each_payload_goes_to_one_of_several_sockets(slack: SlackServer, app: App) -> None:
     other = App(slack)
     await other.client.connect()
-    await slack.wait_for(lambda s: len(s.deliveries.sockets) == 2)
+    await slack.wait_for(lambda s: len(s.deliveries.connected) == 2)
     for number in range(4):
         slack.say("D1", "U1", f"m{number}")
     texts = [(await each.next()).payload["event"]["text"] for each in (app, app, other, other)]
@@ -271,8 +271,7 @@ async def test_requests_are_signed_and_repeated_until_they_are_taken(slack: Slac
 
 
 async def test_a_delivery_is_given_up_after_three_retries_unless_slack_is_patient(slack: SlackServer) -> None:
-    slack.deliveries.hold = slack.deliveries.patient = False
-    slack.deliveries.retries = (0.001, 0.001, 0.001)
+    slack.deliveries.lose_patience()
     slack.say("D1", "U1", "hello")
     await slack.wait_for(lambda s: not s.deliveries.waiting)
     [delivery] = slack.deliveries.all
