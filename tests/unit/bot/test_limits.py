@@ -28,6 +28,7 @@ from bot.models.history import well_formed
 from bot.tools import ALL
 from config.schema import LimitsConfig, Price
 from memory.database import Database, Tx, open_database
+from memory.sql import migrations
 
 DAY = 86400.0
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()
@@ -381,12 +382,12 @@ def test_who_travels_gets_no_more_than_a_budget_a_day_and_two(
 def test_a_day_ends_when_its_date_does_summer_time_or_not(zone: str, quarter: int) -> None:
     at = datetime(2024, 1, 1, tzinfo=UTC).timestamp() + quarter * 900 + 1
 
-    async def work(folder: Path) -> float:
-        async with open_database(folder / "b.db") as database:
-            one = Ledger(database, limits(tokens_per_day=1), at=at, zone=zone)
-            return (await one.refused(2)).until
-
-    until = run_property(work)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.row_factory = sqlite3.Row
+        for _, script in migrations():
+            connection.executescript(script)
+        [spent] = limits(tokens_per_day=1).spent(Tx(connection), "telegram-1", "telegram:1:", zone, at)
+    until = spent.until
     today = datetime.fromtimestamp(at, ZoneInfo(zone)).date()
     assert datetime.fromtimestamp(until - 1, ZoneInfo(zone)).date() == today
     assert datetime.fromtimestamp(until, ZoneInfo(zone)).date() == today + timedelta(days=1)
