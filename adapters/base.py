@@ -345,6 +345,9 @@ class Adapter(Protocol):
     async def typing(self, chat: Chat) -> None:
         """Show that an answer is being worked on, for some seconds."""
 
+    async def dismiss(self, chat: Chat, via: str) -> None:
+        """An interaction gets no answer: take away what shows its asker that one is coming."""
+
     async def leave(self, chat: Chat) -> None:
         """Go out of a group that we should not be in. Does nothing where we can not."""
 

@@ -215,6 +215,9 @@ class Console(Adapter):
         self._signs.set()
         self._screen.thinking(2.5 * self.limits.typing_interval)
 
+    async def dismiss(self, chat: Chat, via: str) -> None:
+        """A terminal has no interactions."""
+
     async def leave(self, chat: Chat) -> None:
         """A terminal has no groups."""
 

@@ -343,6 +343,10 @@ class Delivery:
             else:
                 queue.append(part)
 
+    async def dismiss(self, chat: Chat, via: str) -> None:
+        """No answer comes to an interaction. Raises what the adapter does."""
+        await self._adapters[chat.platform].dismiss(chat, via)
+
     async def leave(self, chat: Chat) -> None:
         """Go out of a group, by its platform's adapter. Raises what that raises."""
         await self._adapters[chat.platform].leave(chat)

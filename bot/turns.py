@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -417,7 +418,13 @@ class Turns:
         """What the person is told below the reply, and not in the transcript, of limits that are nearly used up."""
         said = []
         for spent in turn.warned:
-            log.warning("limit_near", limit=spent.limit, used=spent.used, most=spent.most)
+            log.warning(
+                "limit_near",
+                ref=f"t{turn.claim.turn_id}",
+                limit=spent.limit,
+                used=spent.used,
+                most=spent.most,
+            )
             if not spent.limit.startswith("total_"):
                 said.append(sentences.limit_warning(spent, turn.variables.timezone, turn.variables.language))
         return said
@@ -531,13 +538,9 @@ class Turns:
         person, at = job.update.person, self.now()
         chat = job.update.chat
         by_code = self.setup.gate.policy(chat.platform) == "pairing"
-        # The platform shows the asker, and nobody else, that an answer is coming: one must come
-        awaited = job.update.interaction
 
         def silent(tx: Tx) -> bool:
             """Whether nothing is to be said; a code that was made before a crash is made anew, for it was not seen."""
-            if awaited:
-                return False
             row = tx.one("person_get", user_id=person.id)
             if row is not None and row["refused_at"] > at - REFUSAL_INTERVAL and not job.resumed:
                 return True
@@ -547,19 +550,16 @@ class Turns:
             tx.run("inbox_drop", id=job.id, problem="refused before")
 
         if await self.database.read(silent):
+            await self._dismiss(job.update)
             await self.database.write(drop)
             return "refused silently", {}
 
         def text(tx: Tx) -> str | None:
             tx.run("person_refused", user_id=person.id, at=at)
-            code = None
-            if by_code and people.state(tx, person.id) != "denied":
-                code = people.ask(tx, person.id, person.name, asdict(chat), at)
-            if code:
-                return sentences.say("pairing", person.language, code=code)
-            if by_code and not awaited:
-                return None
-            return sentences.say("refused", person.language, user_id=person.id)
+            if not by_code:
+                return sentences.say("refused", person.language, user_id=person.id)
+            code = people.ask(tx, person.id, person.name, asdict(chat), at)
+            return code and sentences.say("pairing", person.language, code=code)
 
         said = await self._say(job, text, "refused")
         return "refused" if said else "refused silently", {}
@@ -614,7 +614,15 @@ class Turns:
 
         parts = await self.database.write(unit)
         self.delivery.submit(parts)
+        if not parts:
+            await self._dismiss(update)
         return bool(parts)
+
+    async def _dismiss(self, update: Update) -> None:
+        """Nothing is said: who pressed a button or gave a slash command must not be left waiting for it."""
+        if update.interaction:
+            with suppress(AdapterError):
+                await self.delivery.dismiss(update.chat, update.via)
 
     async def _broken(self, job: Job, exc: Exception) -> tuple[str, dict[str, Any]]:
         """A fault of our own: the person still gets a sentence."""

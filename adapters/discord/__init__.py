@@ -187,7 +187,7 @@ class Discord:
             message["message_reference"] = {"message_id": reply_to, "fail_if_not_exists": False}
         # Where what stands with the first nonce is gone for us (deleted since), the second makes a new message.
         for attempt in (key, f"{key} again"):
-            message["nonce"] = hashlib.sha256(f"{self._salt} {channel} {attempt}".encode()).hexdigest()[:24]
+            message["nonce"] = hashlib.sha256(f"{channel} {attempt}".encode()).hexdigest()[:24]
             number, same = await self._create(channel, message, files)
             if number in self._gone:
                 continue
@@ -257,6 +257,12 @@ class Discord:
     async def typing(self, chat: Chat) -> None:
         """See `Adapter.typing`. Discord shows it for ten seconds, or until we post."""
         await self._call("POST", "/channels/{channel_id}/typing", channel_id=channel_of(chat))
+
+    async def dismiss(self, chat: Chat, via: str) -> None:  # noqa: ARG002 - the interaction knows its chat
+        """See `Adapter.dismiss`."""
+        way = Via.parse(via)
+        if way is not None:
+            await self._answers.dismiss(way)
 
     async def leave(self, chat: Chat) -> None:
         """See `Adapter.leave`: the whole server."""

@@ -7,6 +7,7 @@ that we think; the first message of the answer takes that notice's place, and fu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -16,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.base import AdapterError, Menu, State, Unavailable
+from adapters.base import AdapterError, ChatGone, Menu, MessageGone, Refused, State, Unavailable
 from adapters.discord.client import AnswerGone
 
 _log = logging.getLogger(__name__)
@@ -113,6 +114,14 @@ class Answers:
         if not isinstance(answer, dict) or "id" not in answer:
             raise Unavailable("Discord's answer to an interaction's message is no message", ambiguous=True)
         return str(answer["id"])
+
+    async def dismiss(self, via: Via) -> None:
+        """Take the notice away; no answer comes."""
+        state = self._open.get(via.token)
+        if via.closed or (state is not None and not await asyncio.shield(state.acknowledged)):
+            return
+        with contextlib.suppress(MessageGone, ChatGone, Refused):
+            await self._call(via, "DELETE", "/messages/@original", None, ())
 
     async def edit(
         self, via: Via, message_id: str, body: Mapping[str, Any], files: Sequence[tuple[str, bytes]]

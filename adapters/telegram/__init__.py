@@ -338,6 +338,12 @@ class Telegram:
             return False
         return True
 
+    async def dismiss(self, chat: Chat, via: str) -> None:  # noqa: ARG002 - the query knows its chat
+        """See `Adapter.dismiss`. Without it the button looks busy for a while."""
+        if self._client is not None and self._me is not None and not self._closed:
+            with contextlib.suppress(Refused):
+                await self._client.once(AnswerCallbackQuery(callback_query_id=via))
+
     async def leave(self, chat: Chat) -> None:
         """See `Adapter.leave`."""
         if chat.kind == "group" and self._client is not None:

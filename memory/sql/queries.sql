@@ -192,10 +192,6 @@ DELETE FROM pairing WHERE user_id = :user_id;
 -- name: pairing_expire  Codes that are over.
 DELETE FROM pairing WHERE expires_at <= :at;
 
--- name: usage_add  One model call.
-INSERT INTO usage (at, turn_id, user_id, chat_key, model, input, cached, output, usd)
-VALUES (:at, :turn_id, :user_id, :chat_key, :model, :input, :cached, :output, :usd);
-
 -- name: usage_of_person  A person's calls since a time.
 SELECT count(*) AS calls,
        coalesce(sum(input) FILTER (WHERE state = 'settled'), 0) AS input,

@@ -227,3 +227,14 @@ async def test_an_operator_stops_another_persons_turn(tmp_path: Path) -> None:
         await h.say("/stop all", user="9", chat=GROUP, addressed=True)
         await h.settled()
         assert any("(stopped)" in text for text in h.texts("-5"))
+
+
+async def test_a_strangers_slash_commands_are_answered_once_an_hour_and_none_is_left_waiting(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, echo(), access=PAIRING) as h:
+        for number in range(3):
+            await h.say("/help", chat=GROUP, via=f"slash-{number}", message_id="")
+            await h.settled()
+        assert list(h.adapter.answers) == ["slash-0"]
+        assert h.adapter.dismissed == ["slash-1", "slash-2"]

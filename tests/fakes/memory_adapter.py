@@ -26,6 +26,7 @@ class MemoryAdapter:
         self.posts: list[tuple[str, str, str]] = []  # chat, key, text
         self.buttons: dict[str, tuple[base.Button, ...]] = {}  # of a message, now
         self.answers: dict[str, str] = {}  # by the `via` of what they answer
+        self.dismissed: list[str] = []
         self.left: list[str] = []
         self.typed: list[str] = []
         self.trouble: list[tuple[str, AdapterError]] = []
@@ -87,6 +88,9 @@ class MemoryAdapter:
 
     async def typing(self, chat: Chat) -> None:
         self.typed.append(chat.id)
+
+    async def dismiss(self, chat: Chat, via: str) -> None:
+        self.dismissed.append(via)
 
     async def leave(self, chat: Chat) -> None:
         self.left.append(chat.id)
