@@ -51,6 +51,7 @@ METHODS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "link_preview_options": dict,
         "disable_notification": bool,
         "reply_parameters": dict,
+        "reply_markup": dict,
     },
     "editMessageText": {
         "*chat_id": int,
@@ -59,9 +60,13 @@ METHODS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "entities": list,
         "parse_mode": str,
         "link_preview_options": dict,
+        "reply_markup": dict,
     },
     "sendChatAction": {"*chat_id": int, "*action": str, "message_thread_id": int},
+    "answerCallbackQuery": {"*callback_query_id": str, "text": str, "show_alert": bool},
+    "leaveChat": {"*chat_id": int},
 }
+MOST_NOTICE = 200  # characters of an answer to a pressed button
 _STYLES = {"bold", "italic", "underline", "strikethrough", "spoiler", "blockquote", "expandable_blockquote"}
 _ENTITY_TYPES = _STYLES | {"code", "pre", "text_link", "text_mention"}
 
@@ -207,6 +212,9 @@ class TelegramServer:
         self.pending: deque[dict[str, Any]] = deque()
         self.commands: list[dict[str, str]] = []
         self.webhook: dict[str, Any] = {}
+        self.pressed: dict[str, int] = {}  # pressed buttons that were not answered yet: query id → who
+        self.notices: list[tuple[int, str]] = []  # what a presser alone was shown
+        self.left: list[int] = []  # groups that the bot left
         self.calls: Counter[str] = Counter()
         self.complaints: list[str] = []
         self.version = 0
@@ -345,22 +353,51 @@ class TelegramServer:
             "text": text,
         }
 
-    def block(self, chat_id: int, user_id: int) -> None:
+    def block(self, chat_id: int, user_id: int, **options: Any) -> None:
         """A person blocks the bot, or it is removed from a group."""
         self.chat(chat_id).error = BotApiError(403, "Forbidden: bot was blocked by the user")
-        source = self.message(chat_id, user_id, None)
-        member = {"user": self.bot, "status": "kicked", "until_date": 0}
+        self._standing(chat_id, user_id, "member", "kicked", **options)
+
+    def invite(self, chat_id: int, user_id: int, **options: Any) -> None:
+        """The bot is added to a group."""
+        self._standing(chat_id, user_id, "left", "member", **options)
+
+    def _standing(self, chat_id: int, user_id: int, old: str, new: str, **options: Any) -> None:
+        source = self.message(chat_id, user_id, None, **options)
+        member = {"user": self.bot, "status": new, **({"until_date": 0} if new == "kicked" else {})}
         self.push(
             {
                 "my_chat_member": {
                     "chat": source["chat"],
                     "from": source["from"],
                     "date": source["date"],
-                    "old_chat_member": {"user": self.bot, "status": "member"},
+                    "old_chat_member": {"user": self.bot, "status": old},
                     "new_chat_member": member,
                 }
             }
         )
+
+    def press(self, chat_id: int, user_id: int, data: str, *, name: str = "") -> int:
+        """Somebody presses a button under a message of the bot's. The data is what their client sends, whatever was there."""
+        source = self.message(chat_id, user_id, None, name=name)
+        query = str(4242_000_000 + len(self.pressed) + len(self.notices) + self._next_update)
+        self.pressed[query] = user_id
+        message = {**source, "from": self.bot, "text": "Pressed"}
+        given = {"id": query, "from": source["from"], "message": message, "chat_instance": "1", "data": data}
+        return self.push({"callback_query": given})
+
+    def react(self, chat_id: int, user_id: int, emoji: str, *, name: str = "") -> int:
+        """Somebody reacts to a message."""
+        source = self.message(chat_id, user_id, None, name=name)
+        reaction = {
+            "chat": source["chat"],
+            "message_id": source["message_id"],
+            "user": source["from"],
+            "date": source["date"],
+            "old_reaction": [],
+            "new_reaction": [{"type": "emoji", "emoji": emoji}],
+        }
+        return self.push({"message_reaction": reaction})
 
     def migrate(self, chat_id: int, new_id: int, user_id: int) -> None:
         """A group becomes a supergroup."""
@@ -460,6 +497,8 @@ class TelegramServer:
             "sendMessage": self._send,
             "editMessageText": self._edit,
             "sendChatAction": self._action,
+            "answerCallbackQuery": self._notice,
+            "leaveChat": self._leave,
         }
         handler = handlers[method]
         return (
@@ -584,6 +623,25 @@ class TelegramServer:
         if action != "typing":
             raise BotApiError(400, "Bad Request: wrong parameter action in request")
         chat.typing += 1
+        return True
+
+    def _notice(self, callback_query_id: str, text: str = "", **_: Any) -> bool:
+        if callback_query_id not in self.pressed:
+            raise BotApiError(
+                400, "Bad Request: query is too old and response timeout expired or query ID is invalid"
+            )
+        if len(text) > MOST_NOTICE:
+            raise BotApiError(400, "Bad Request: MESSAGE_TOO_LONG")
+        user = self.pressed.pop(callback_query_id)
+        if text:
+            self.notices.append((user, text))
+        return True
+
+    def _leave(self, chat: Conversation) -> bool:
+        if chat.id > 0:
+            raise BotApiError(400, "Bad Request: chat member status can't be changed in private chats")
+        self.left.append(chat.id)
+        chat.error = BotApiError(403, "Forbidden: bot is not a member of the supergroup chat")
         return True
 
     def _checked(self, text: str, entities: list[dict[str, Any]] | None) -> str:
