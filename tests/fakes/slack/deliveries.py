@@ -91,6 +91,11 @@ class Deliveries:
         return [delivery for delivery in self.all if delivery.acked is None and not delivery.given_up]
 
     @property
+    def connected(self) -> list[Socket]:
+        """The sockets over which something may be sent."""
+        return [socket for socket in self.sockets if not socket.draining and not socket.ws.closed]
+
+    @property
     def worst_ack(self) -> float:
         """Seconds of the slowest acknowledgement."""
         return max((delivery.acked or 0 for delivery in self.all), default=0.0)
@@ -100,6 +105,16 @@ class Deliveries:
         return [d for d in self.all if d.payload.get("event", {}).get("type") == kind]
 
     # Sending
+
+    def lose_patience(self, *pauses: float) -> None:
+        """From now on nothing waits for a connection, and what is not taken after these retries is given up."""
+        self.hold = self.patient = False
+        self.retries = pauses or (0.001, 0.001, 0.001)
+        self._connected.set()
+
+    def be_patient(self) -> None:
+        """Nothing is given up any more."""
+        self.hold = self.patient = True
 
     def send(self, kind: How, payload: dict[str, Any], lane: str = "") -> Delivery:
         """Bring a payload to the app; what has the same lane arrives in order."""
@@ -118,13 +133,13 @@ class Deliveries:
         """Deliver once more what was acknowledged already, as happens when an acknowledgement is lost."""
         repeated = Delivery(delivery.kind, delivery.payload, attempts=1, reason="timeout")
         self.all.append(repeated)
-        await self._attempt(repeated)
+        await self._insist(repeated, asyncio.Event())
 
     async def _drive(self, lane: str) -> None:
         queue = self._lanes[lane]
         while queue:
             delivery = queue[0]
-            if self.hold and self.mode == "socket":
+            if self.mode == "socket":
                 await self._someone()
             if self.mode == "socket":
                 # Only the first sending is in order: what is not acknowledged is sent again by itself.
@@ -181,7 +196,7 @@ class Deliveries:
     # Socket Mode
 
     async def _by_socket(self, delivery: Delivery, number: int, sent: asyncio.Event | None) -> str:
-        ready = [socket for socket in self.sockets if not socket.draining and not socket.ws.closed]
+        ready = self.connected
         if not ready:
             return "unreachable"
         socket = ready[next(self._turn) % len(ready)]  # each payload to one of them
@@ -214,7 +229,7 @@ class Deliveries:
             socket.waiting.pop(envelope, None)
 
     async def _someone(self) -> None:
-        while not any(not socket.draining for socket in self.sockets):
+        while self.hold and not self.connected:
             self._connected.clear()
             await self._connected.wait()
 
