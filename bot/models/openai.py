@@ -224,7 +224,7 @@ class _Answer:
             raise ModelUnavailable(
                 self._model, "the answer ended without a finish reason: it was cut off on the way"
             )
-        if self._refused or self._reason == "content_filter":
+        if self._refused or self._reason.startswith("content_filter"):  # Gemini's goes on with why
             raise ModelRefused(self._model, "the model or its content filter refused to answer")
         if self._reason == "error":  # OpenRouter's word for a fault of the provider behind it
             raise ModelUnavailable(self._model, "the answer ended in an error of the provider's")

@@ -387,7 +387,8 @@ def failed(
     cls = kind(status, error)
     told = [f"HTTP {status}"] if status else []
     for key in ("type", "code", "param"):
-        if re.fullmatch(r"[\w.\[\]-]{1,64}", word := str(error.get(key) or "")) and word not in told:
+        word = str(error.get(key) or "")
+        if re.fullmatch(r"[\w.\[\]-]{1,64}", word) and word not in (*told, str(status)):
             told.append(word)
     problem = f"{_ADVICE[cls]} ({', '.join([repr(label), *told])})"
     error_ = ModelOverloaded(name, problem, wait) if cls is ModelOverloaded else cls(name, problem)

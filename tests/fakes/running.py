@@ -119,6 +119,8 @@ async def started(
 ) -> AsyncIterator[_S]:
     """Run one adapter for the block; `settings` is its section of the configuration, `sections` are the others.
 
+    MODEL-SERVER in them stands for the address of the model's server.
+
     Leaving the block stops it in order, and fails if the model's server was asked anything unexpected.
     """
     loop = asyncio.get_running_loop()
@@ -134,7 +136,7 @@ async def started(
             **sections,
         }
         path = folder / "boswell.yaml"
-        path.write_text(json.dumps(values))  # JSON is YAML
+        path.write_text(json.dumps(values).replace("MODEL-SERVER", model.url))  # JSON is YAML
         config = load(path, {}).config
         logs = stack.enter_context(capture_logs())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
