@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -49,6 +50,7 @@ log = structlog.get_logger(__name__)
 DRAIN = 5.0  # seconds for running turns on the way down; with the rest it stays under ten
 DELIVER = 2.0  # and for replies that are ready
 CLOSE = 1.5  # and for each connection
+EXIT = 9.5  # after which the process ends, whatever still runs
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0  # seconds between starts of an adapter that failed
 KEEP_ROWS = 7 * 86400.0  # seconds; no platform repeats an update after more than a day
 
@@ -110,6 +112,8 @@ async def run(
     """
     started = time.monotonic()
     stop = asyncio.Event()
+    last = threading.Timer(EXIT, _exit)
+    last.daemon = True
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -152,11 +156,18 @@ async def run(
                     reloader = _reloader(path, hangup, config, house, built, tasks)
                     tasks.create_task(reloader.run(), name="reload")
                 await house.approvals.refresh()
-                await _serve(config, connected, house, database, tasks, stop, note, started)
+                await _serve(config, connected, house, database, tasks, stop, last, note, started)
                 raise _Stop  # noqa: TRY301 - the idiom that ends a group: it cancels what still runs
         except* _Stop:
             pass
+    last.cancel()
     log.info("stopped")
+
+
+def _exit() -> None:
+    """What heeds no cancellation must not keep the process: all that counts is on disk, and the next start goes on from there."""
+    log.error("stopped_hard", note="something did not end in time; the next start resumes what is owed")
+    os._exit(1)
 
 
 @dataclass(frozen=True)
@@ -252,6 +263,7 @@ async def _serve(
     database: Database,
     tasks: asyncio.TaskGroup,
     stop: asyncio.Event,
+    last: threading.Timer,
     note: str,
     started: float,
 ) -> None:
@@ -302,6 +314,7 @@ async def _serve(
     await asyncio.wait([stopping, ended], return_when=asyncio.FIRST_COMPLETED)
 
     log.info("stopping")
+    last.start()
     vitals.stop()
     for task in receiving:
         task.cancel()

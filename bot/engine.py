@@ -39,7 +39,8 @@ RETRY = 5.0  # seconds until what came is written again, where the database fail
 class Job:
     """A row of the inbox to be worked on. `id` is the row's, and the turn's.
 
-    `stopped` tells a running job why it is cancelled. A control command finds in `ended` how many turns it cut short and in
+    `stopped` tells a running job why it is cancelled; `overdue` that the watchdog did it.
+    A control command finds in `ended` how many turns it cut short and in
     `dropped` how many waiting messages it took with it. `more` are messages collected into the same turn.
     """
 
@@ -49,6 +50,7 @@ class Job:
     update: Update
     resumed: bool = False
     stopped: bool = False
+    overdue: bool = False
     ended: int = 0
     dropped: int = 0
     more: list[Job] = field(default_factory=list)
@@ -234,7 +236,7 @@ class SqliteEngine:
     def _edit(self, job: Job) -> None:
         """An edit of the last message of its lane, not begun yet, replaces it; any other is ignored."""
         edit = job.update
-        _, key = self._worker.decide(replace(edit, kind="message", addressed=True, command=None))
+        _, key = self._worker.decide(replace(edit, addressed=True, command=None))
         lane = self._lanes.get(key)
         last = lane.queue[-1] if lane and lane.queue else None
         if last is None or last.resumed or last.decision != "turn" or edit.command is not None:

@@ -104,4 +104,7 @@ class LimitReached(BoswellError):
 
 
 class TurnTimedOut(BoswellError):
-    """The turn ran longer than agent.turn_timeout."""
+    """The turn ran longer than agent.turn_timeout, of so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the turn took longer than agent.turn_timeout ({seconds:g} s)")

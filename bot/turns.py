@@ -48,6 +48,7 @@ log = structlog.get_logger(__name__)
 PLAUSIBLE = 2 * 86400.0  # seconds
 RETRY, RETRY_MOST = 5.0, 60.0  # seconds until a turn that the database failed is tried again
 MOST_ATTEMPTS = 12  # of one turn, over restarts
+GRACE = 15.0  # seconds past agent.turn_timeout after which a turn is taken to be stuck
 LEAVE_INTERVAL = 3600.0  # seconds between two tries to go out of one group
 REFUSAL_INTERVAL = 3600.0  # seconds between two refusals of one stranger
 
@@ -84,7 +85,9 @@ class Turns:
         groups = setup.groups
         respond = setup.there(update.chat, update.person).respond or groups.respond
         decision = access.decide(update, setup.gate, respond, tuple(COMMANDS))
-        if decision == "leave":  # where it can not leave, it does not try for every message
+        if (
+            decision == "leave" and update.kind == "message"
+        ):  # where it can not leave, it does not try for every message
             if self._left.get(update.chat.key, 0.0) > self.now() - LEAVE_INTERVAL:
                 decision = "ignore"
             else:
@@ -210,7 +213,21 @@ class Turns:
             await self._say(job, problem, "unreadable", stub=True)
             return "unreadable", {}
         async with self.places.taken(job.update.person.id):
-            return await self._turn_in_place(setup, job)
+            # The turn's own time-out is inside the agent; this is for what hangs around it, or does not heed that one.
+            watchdog = asyncio.get_running_loop().call_later(
+                setup.turn_timeout + GRACE, self._bark, job, asyncio.current_task()
+            )
+            try:
+                return await self._turn_in_place(setup, job)
+            finally:
+                watchdog.cancel()
+
+    def _bark(self, job: Job, task: asyncio.Task[Any] | None) -> None:
+        """A turn is stuck: it is cancelled, and comes to its end with a sentence."""
+        log.error("turn_stuck", turn=job.id, ref=f"t{job.id}")
+        if task is not None and not job.stopped:
+            job.stopped = job.overdue = True
+            task.cancel()
 
     async def _turn_in_place(self, setup: Setup, job: Job) -> tuple[str, dict[str, Any]]:
         turn = await self._begin(setup, job)
@@ -243,7 +260,7 @@ class Turns:
         except TimeoutError:
             if not timer.expired():
                 raise
-            cause = TurnTimedOut(f"the turn took longer than agent.turn_timeout ({setup.turn_timeout:g} s)")
+            cause = TurnTimedOut(setup.turn_timeout)
             return await self._failed(job, turn, Interrupted(cause, self.delivery.shown(job.id)))
         self._calls.pop(job.id, None)
         self._completed(turn)
@@ -471,9 +488,14 @@ class Turns:
             if isinstance(turn, _Denied):  # it was admitted, so this can not be; the types do not know it
                 return f"limited:{turn.limit}", {}
             turn.calls = calls
-            mark = sentences.say("stopped_mark", turn.variables.language)
+            language = turn.variables.language
+            mark = (
+                sentences.failure(TurnTimedOut(self.setup.turn_timeout), f"t{job.id}", language)
+                if job.overdue
+                else sentences.say("stopped_mark", language)
+            )
             text = f"{shown}\n\n{mark}" if shown.strip() else mark
-            outcome = await self._cut_short(turn, text, "stopped")
+            outcome = await self._cut_short(turn, text, "failed:TurnTimedOut" if job.overdue else "stopped")
         except Fenced:  # its reply was committed in that very moment: then it stands, and is delivered
             await self._deliver_committed(job.id)
             outcome = "answered"
