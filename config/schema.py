@@ -146,6 +146,10 @@ class PlatformAccess(Section):
 class PlatformsAccess(Section):
     telegram: PlatformAccess = PlatformAccess()
     """What is different on Telegram."""
+    slack: PlatformAccess = PlatformAccess()
+    """What is different in Slack."""
+    discord: PlatformAccess = PlatformAccess()
+    """What is different on Discord."""
 
 
 class AccessConfig(Section):
