@@ -187,7 +187,7 @@ class Discord:
             message["message_reference"] = {"message_id": reply_to, "fail_if_not_exists": False}
         # Where what stands with the first nonce is gone for us (deleted since), the second makes a new message.
         for attempt in (key, f"{key} again"):
-            message["nonce"] = hashlib.sha256(f"{channel} {attempt}".encode()).hexdigest()[:24]
+            message["nonce"] = hashlib.sha256(f"{self._salt} {channel} {attempt}".encode()).hexdigest()[:24]
             number, same = await self._create(channel, message, files)
             if number in self._gone:
                 continue
