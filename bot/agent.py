@@ -126,6 +126,7 @@ class Agent:
     max_tool_rounds: int = 8
     context_tokens: int = 100_000
     max_output_tokens: int | None = None
+    capped: bool = False  # models are told how much they may write at most, because a limit of tokens or USD relies on it
     middleware: Sequence[Middleware] = ()
     breakers: Breakers = field(default_factory=Breakers, compare=False)
 
@@ -332,7 +333,10 @@ class _Ask:
         reservation = 0
         if self.reserve is not None:
             most = request.max_output_tokens or model.max_output_tokens or DEFAULT_MAX_OUTPUT
-            request = replace(request, max_output_tokens=most)
+            if (
+                self.agent.capped
+            ):  # else it is only a guess, and some servers refuse more than their model can write
+                request = replace(request, max_output_tokens=most)
             reserving = self.reserve(model.name, request_bound(request), most)
             reservation = await _to_its_end(reserving, lambda id_: self._account(model, Usage(), id_))
         used: Usage | None = None

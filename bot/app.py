@@ -86,6 +86,7 @@ def build_setup(
         max_tool_rounds=config.agent.max_tool_rounds,
         context_tokens=config.streams.context_tokens,
         max_output_tokens=config.models[config.agent.model].max_output_tokens,
+        capped=config.limits.of_spending,
         middleware=metrics.middleware if metrics else (),
         breakers=breakers or Breakers(),
     )

@@ -214,6 +214,13 @@ class LimitsConfig(Section):
     message_chars: Annotated[int, Field(ge=100)] = 50_000
     """Characters of one message; a longer one is declined before anything is spent."""
 
+    @property
+    def of_spending(self) -> bool:
+        """Whether tokens or USD are limited."""
+        return any(
+            value is not None for name, value in self if name.endswith(("tokens_per_day", "usd_per_day"))
+        )
+
 
 class MemoryConfig(Section):
     dir: Text = "data/memory"

@@ -85,7 +85,9 @@ def refusals(h: House) -> int:
 
 async def price_of_one(folder: Path, where: dict[str, Any], unit: str) -> float:
     """What a turn costs there: tokens or USD."""
-    async with house(folder, ScriptedModel(costly), models=MODELS) as h:
+    async with house(
+        folder, ScriptedModel(costly), models=MODELS, limits={"total_tokens_per_day": 10**9}
+    ) as h:
         await h.say("hello", **where)
         await h.settled()
         [(tokens, usd)] = await rows(h, "SELECT input + output, usd FROM usage")
@@ -313,3 +315,15 @@ async def test_after_kill_9_in_the_middle_the_ledger_is_what_the_model_server_sa
 
 def word_of(text: str) -> str:
     return str(text).split()[-1]
+
+
+@pytest.mark.parametrize("limits", [{}, {"turns_per_day": 5}, {"usd_per_day": 1.0}], ids=str)
+async def test_a_model_is_told_how_much_it_may_write_only_where_a_limit_relies_on_it(
+    tmp_path: Path, limits: dict[str, Any]
+) -> None:
+    """Some servers refuse a request for more tokens than their model can write."""
+    model = ScriptedModel(lambda request: "Fine.")
+    async with house(tmp_path, model, models=MODELS, limits=limits) as h:
+        await h.say("hello")
+        await h.settled()
+    assert (model.requests[0].max_output_tokens is not None) == ("usd_per_day" in limits)

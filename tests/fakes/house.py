@@ -116,6 +116,7 @@ async def house(
             "tools": {name: ALL[name] for name in config.agent.tools},
             "max_tool_rounds": config.agent.max_tool_rounds,
             "context_tokens": config.streams.context_tokens,
+            "capped": config.limits.of_spending,
             **(agent or {}),
         },
     )
