@@ -121,6 +121,7 @@ def test_distribution_carries_the_queries_and_the_example_and_no_tests(image: Im
     assert set(files) >= {str(path.relative_to(ROOT)) for path in (ROOT / "memory").rglob("*.sql")}
     others = {name for name in files if name.startswith("config/") and not re.search(r"\.pyc?$", name)}
     assert others == {"config/example.yaml"}
+    assert "bot/languages/en.toml" in files
 
 
 @pytest.mark.timeout(300)

@@ -24,7 +24,7 @@ from bot.events import AssistantSaid, Event, Summarised, ToolCall, ToolReturned,
 from bot.models import build
 from bot.models.base import Finished, Model, ModelRequest, TextDelta, ToolSpec
 from config.schema import ModelConfig
-from tests.fakes.model_server import KEY, Call, Fail, ModelServer, Reply, Silence, Wire
+from tests.fakes.model_server import KEY, Call, Fail, ModelServer, Reply, Silence, Step, Wire
 
 TOOLS = [ToolSpec("history", "Look it up.", {"type": "object", "properties": {"date": {"type": "string"}}})]
 HELLO: list[Event] = [UserSaid("Hello")]
@@ -310,6 +310,37 @@ async def test_a_lasting_fault_is_told_after_three_attempts(
     assert type((await fail(model))[1]) is expected
 
 
+@pytest.mark.parametrize(
+    ("step", "used"),
+    [
+        (Fail(401, {"type": "authentication_error"}), Usage()),
+        (Fail(404), Usage()),
+        (Fail(429, retry_after=60), Usage()),
+        (Fail(529, retry_after=60), Usage()),
+        (Fail(503, retry_after=60), Usage()),
+        (Fail(504, retry_after=60), None),  # a gateway that stopped waiting: the model may be at work still
+        (Fail(400, {"code": "content_filter"}), None),  # the filter has read it
+        (Reply(("Half",), fault="error"), None),
+        (Reply(("Half",), fault="truncated"), None),
+        (Reply(("Half",), fault="cut"), None),
+    ],
+)
+async def test_a_failure_tells_what_was_counted_for_it_if_that_is_known(
+    server: ModelServer, model: Model, step: Step, used: Usage | None
+) -> None:
+    server.script.append(step)
+    assert (await fail(model))[1].usage == used
+
+
+async def test_a_refusal_in_place_of_an_answer_is_paid_for(
+    server: ModelServer, wire: Wire, model: Model
+) -> None:
+    server.script.append(Reply(("Well",), finish="refusal" if wire == "anthropic" else "content_filter"))
+    text, error = await fail(model)
+    assert (text, type(error)) == ("Well", ModelRefused)
+    assert error.usage == Usage(input=100, cached=64, output=20)
+
+
 async def test_a_wait_longer_than_a_person_has_is_told_at_once(server: ModelServer, model: Model) -> None:
     server.script.append(Fail(429, {"type": "rate_limit_error"}, retry_after=21))
     _, error = await fail(model)
@@ -342,7 +373,9 @@ async def test_nothing_listens_at_the_address(wire: Wire, monkeypatch: pytest.Mo
         f"bot.models.{'anthropic' if wire == 'anthropic' else 'openai'}.RETRIES", 0
     )  # for speed
     model = build("main", settings)
-    assert isinstance((await fail(model))[1], ModelUnavailable)
+    _, error = await fail(model)
+    assert isinstance(error, ModelUnavailable)
+    assert error.usage == Usage()
     await model.close()
 
 
