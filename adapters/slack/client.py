@@ -246,6 +246,9 @@ def _translate(method: str, exc: SlackApiError) -> AdapterError:
     if code in _CREDENTIALS:
         if code == "missing_scope" and isinstance(needed := data.get("needed"), str):  # type: ignore[union-attr]  # code came from it
             where += f" (it needs {needed})"
+        elif code not in ("missing_scope", "no_permission"):
+            token = "slack.app_token" if method == "apps.connections.open" else "the token"
+            where += f"; {token} is wrong, or was taken back"
         return LostAccess(where, code)
     if code in _CHAT_GONE:
         return ChatGone(where)

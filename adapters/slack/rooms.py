@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.base import AdapterError, Chat, RateLimited, State, Update
+from adapters.base import AdapterError, Chat, RateLimited, State, Unavailable, Update
 from adapters.slack.client import Client
 from adapters.slack.installations import Workspace
 from adapters.slack.updates import split_chat
@@ -113,21 +113,31 @@ class Rooms:
 async def missed(
     client: Client, workspace: Workspace, room: Room, since: str
 ) -> AsyncIterator[dict[str, Any]]:
-    """What was said in a room after `since`, oldest first, as message events. Nothing where we may not read."""
+    """What was said in a room after `since`, oldest first, as message events. Nothing where we may not read.
+
+    Raises `Unavailable` where Slack did not answer: what was missed then stays to be fetched.
+    """
     arguments: dict[str, Any] = {"channel": room.channel, "oldest": since, "limit": _MESSAGES}
     method = "conversations_history"
     if room.thread:
         method, arguments["ts"] = "conversations_replies", room.thread
-    while True:
+    found: dict[str, dict[str, Any]] = {}
+    while len(found) < _MESSAGES:
         try:
             answer = await client(method, workspace.token, **arguments)
-            break
         except RateLimited as exc:
             await asyncio.sleep(exc.retry_after)
+            continue
+        except Unavailable:
+            raise
         except AdapterError as exc:
             _log.info("what was missed in %s can not be fetched: %s", room.name, exc)
             return
-    messages = [each for each in answer.get("messages") or () if isinstance(each, dict)]
-    for message in sorted(messages, key=lambda each: str(each.get("ts"))):
-        if str(message.get("ts")) > since:
-            yield {"type": "message", **message, "channel": room.channel}
+        messages = [each for each in answer.get("messages") or () if isinstance(each, dict)]
+        found |= {ts: each for each in messages if isinstance(ts := each.get("ts"), str) and ts > since}
+        cursor = (answer.get("response_metadata") or {}).get("next_cursor")
+        if not cursor:
+            break
+        arguments["cursor"] = cursor
+    for _, message in sorted(found.items()):
+        yield {"type": "message", **message, "channel": room.channel}

@@ -20,6 +20,7 @@ from adapters.slack.updates import split_chat
 _log = logging.getLogger(__name__)
 
 Call = Callable[..., Awaitable[Answer]]
+_ENDED = "message_not_in_streaming_state"
 _FORGET = 3 * 86_400.0  # seconds
 EVENT = "boswell_reply"  # the type of our messages' metadata
 
@@ -141,6 +142,9 @@ class Streams:
             stream.sent = None
             raise
         except AdapterError as exc:
+            if more and not (isinstance(exc, Rejected) and exc.code == _ENDED):
+                await self._stop(call, place, stream)  # it is what was to be added that Slack will not take
+                return False
             _log.debug("a stream had ended: %s", exc)
             stopped = False
         self._open.pop(place, None)
