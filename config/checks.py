@@ -205,7 +205,9 @@ def _address(
             return url
     except ValueError:  # a port that is none, a bracket left open
         pass
-    document.report(key, "this is no web address", f"write it whole, with {schemes[1]}:// or {schemes[0]}:// and a host")
+    document.report(
+        key, "this is no web address", f"write it whole, with {schemes[1]}:// or {schemes[0]}:// and a host"
+    )
     return None
 
 
@@ -259,7 +261,9 @@ def _entry(entry: str, quoted: str, written: str) -> tuple[str, str] | None:
     if entry == "*":
         return "'*' alone names no platform", "write `policy: open` under `access:` to let everyone in"
     if entry.isdecimal():
-        return f"{quoted} does not say on which platform", f"write telegram-{written}"
+        # Discord's numbers are far longer than Telegram's
+        platform = "discord" if len(entry) >= 17 else "telegram"
+        return f"{quoted} does not say on which platform", f"write {platform}-{written}"
     if entry.startswith("@"):
         return "a name that begins with @ can change hands", "write the numeric id, such as telegram-1001"
     if not hyphen or not native or platform not in platforms:
