@@ -10,12 +10,14 @@ An update's way through it, in order:
     agent                 the loop of model and tools, on a `stream` (a durable log and a bus) of `events`
       context, prompt     what of the log a model gets to see
       models/             providers behind one protocol; `demo` needs no key
+      breaker             asks no dead provider in every turn
       tools/              what a model may call; its scope comes from the runner
     delivery              shows the reply as it is written, then delivers it once, at the platform's pace
       text                splits long Markdown
     memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them
 
     app                   puts all of it together, in visible order, in one task group
-    cli, status, live     the command line; server: HTTP for webhooks and health; logs; sentences: all that we say; errors
+    cli, status, live     the command line; server: HTTP for webhooks and health; logs; errors
+    sentences             all that we say, in the person's language; languages/ has the words, ready to be translated
     health, metrics       how the process and its platforms are, and what is counted; telemetry: traces; server tells both
 """

@@ -94,6 +94,14 @@ def clock(context: ToolContext, *, broken: bool = False) -> str:
     return str(1 / 0) if broken else "midnight"
 
 
+def by_the_spare_alone(request: Request) -> Step:
+    if request.body["model"] == "test-1":
+        return fail(401)
+    if request.body["messages"][-1]["role"] == "tool":
+        return Reply(("It is late.",))
+    return Reply(calls=(Call("clock"),))
+
+
 def limited(**limits: float) -> Row:
     return Row([], asked=0, limits=limits, main={"price": PRICE, "max_output_tokens": 1000})
 
@@ -142,11 +150,7 @@ ROWS = {
     "fallback-for-a-key": Row([fail(401), Reply(("I am the other one.",))], asked=2, spare=True),
     "fallback-fails-too": Row([fail(401), fail(402)], asked=2, spare=True),
     "fallback-goes-on-with-tools": Row(
-        [
-            fail(401),
-            Reply(calls=(Call("clock"),)),
-            Reply(("It is late.",)),
-        ],
+        by_the_spare_alone,
         asked=3,
         spare=True,
     ),
@@ -223,13 +227,13 @@ async def test_the_person_reads_one_human_sentence_and_the_operator_finds_it_by_
 def models(row: Row) -> dict[str, Any]:
     """The model of that row, and another one behind it."""
 
-    def at(wire: Wire) -> dict[str, Any]:
+    def at(wire: Wire, label: str) -> dict[str, Any]:
         url = "MODEL-SERVER/v1" if wire == "openai" else "MODEL-SERVER"
         more = {"api_version": "2024-10-21"} if wire == "azure" else {}
-        return {"provider": wire, "model": "test-1", "api_key": KEY, "base_url": url, **more}
+        return {"provider": wire, "model": label, "api_key": KEY, "base_url": url, **more}
 
-    main = {**at(row.wire), **({"fallback": "spare"} if row.spare else {}), **row.main}
-    return {"main": main, "spare": at("openai")}
+    main = {**at(row.wire, "test-1"), **({"fallback": "spare"} if row.spare else {}), **row.main}
+    return {"main": main, "spare": at("openai", "test-2")}
 
 
 def ended(b: Running) -> list[dict[str, Any]]:
