@@ -206,8 +206,10 @@ class SqliteEngine:
         job = Job(0, lane, decision, update)
         if decision in ("ignore", "overhear"):
             return Row(item.source, item.key, platform, "ignored", at, user_id=update.person.id), job
-        if decision in ("refuse", "leave"):  # a stranger's words are not kept
+        kept = update
+        if decision in ("refuse", "leave"):  # no words of a stranger are kept, and the name for pairing alone
             job.update = replace(update, text="", args="", command=None)
+            kept = replace(job.update, person=replace(update.person, name=""))
         row = Row(
             item.source,
             item.key,
@@ -218,7 +220,7 @@ class SqliteEngine:
             update.person.id,
             update.message_id,
             decision == "command",
-            _body(decision, job.update),
+            _body(decision, kept),
             due_at=due_at,
         )
         return row, job

@@ -337,9 +337,9 @@ class TelegramServer:
         self.push({"message": message})
         return int(message["message_id"])
 
-    def edit(self, chat_id: int, user_id: int, message_id: int, text: str) -> None:
+    def edit(self, chat_id: int, user_id: int, message_id: int, text: str, **options: Any) -> None:
         """Somebody edits what they wrote."""
-        message = self.message(chat_id, user_id, text)
+        message = self.message(chat_id, user_id, text, **options)
         self.push({"edited_message": {**message, "message_id": message_id, "edit_date": message["date"] + 1}})
 
     def ours(self, chat_id: int, message_id: int) -> dict[str, Any]:

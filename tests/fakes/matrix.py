@@ -1,0 +1,367 @@
+"""The platforms of the access matrix: on each, everything that a person can do there, done by a person of its own in places of their own.
+
+A cell is a number: the person, their conversation with the bot and their group are made of it. What they write, the names of their files
+and the data of their buttons have a word that stands nowhere else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import aiohttp
+
+from adapters.base import Chat, Person
+from memory import people
+from memory.database import Tx, open_database
+from tests.fakes import discord_running, slack_running
+from tests.fakes import discord_server as discord
+from tests.fakes import slack as slack
+from tests.fakes.house import House, house
+from tests.fakes.model_server import Reply, Request, Step
+from tests.fakes.running import Running as OnTelegram
+from tests.fakes.running import Started, asked
+from tests.fakes.running import running as on_telegram
+from tests.fakes.scripted_model import ScriptedModel
+
+BEFORE = "Something that the bot said before"
+NO_REACTIONS = "adapters have no word for reactions"
+WEBHOOK_SECRET = "the-webhooks-secret"  # noqa: S105 - of nobody
+
+
+def name_of(cell: int) -> str:
+    """What the cell's person calls themselves."""
+    return f"Zqname{cell}z"
+
+
+def echo(request: Request) -> Step:
+    return Reply(("You said: ", asked(request)))
+
+
+class World:
+    """A platform. Every verb that is a kind of event takes the cell and the word; the rest is what can be seen of it."""
+
+    platform: str
+    lacks: ClassVar[Mapping[str, str]] = {}  # kind of event → why there is none
+    data: Path  # all that Boswell keeps
+
+    @staticmethod
+    def person(cell: int) -> str:
+        """The user id of the cell's person."""
+        raise NotImplementedError
+
+    @staticmethod
+    def group(cell: int) -> str:
+        """The cell's group, as the configuration names it."""
+        raise NotImplementedError
+
+    async def do(self, kind: str, cell: int, word: str) -> None:
+        """Let it happen."""
+        getattr(self, kind.replace(" ", "_"))(cell, word)
+
+    async def settle(self) -> None:
+        """Return once all that happened has been worked on to its end."""
+        raise NotImplementedError
+
+    def shown(self, cell: int) -> list[str]:
+        """What the bot said for all to see in the cell's places."""
+        raise NotImplementedError
+
+    def told(self, cell: int) -> list[str]:
+        """What the cell's person alone was shown."""
+        raise NotImplementedError
+
+    def left(self, cell: int) -> bool:
+        """Whether the bot went out of the cell's group."""
+        raise NotImplementedError
+
+    def waiting(self, cell: int) -> bool:
+        """Whether the person looks at a sign that an answer will come, and none has."""
+        raise NotImplementedError
+
+    def asked(self) -> list[str]:
+        """All that a model was sent, a text for each call."""
+        raise NotImplementedError
+
+    def logged(self) -> str:
+        """All that was logged, at every level."""
+        return ""
+
+    def kept(self, word: str) -> list[str]:
+        """The tables, and the files with their names, that hold a word."""
+        path = next(self.data.rglob("boswell.db"))
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            tables = [r[0] for r in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            found = [
+                f"table {table}"
+                for table in tables
+                if any(word in str(v) for row in database.execute(f"SELECT * FROM {table}") for v in row)  # noqa: S608 - its own tables
+            ]
+        for file in sorted(self.data.rglob("*")):
+            if word in file.name or (file.is_file() and word.encode() in file.read_bytes()):
+                found.append(f"file {file.relative_to(self.data)}")
+        return found
+
+
+async def seed(path: Path, decisions: Mapping[str, Iterable[str]], at: float) -> None:
+    """What was decided before Boswell started: state (pending, approved, denied, revoked) to user ids."""
+
+    def unit(tx: Tx) -> None:
+        for state, users in decisions.items():
+            for user in users:
+                chat = asdict(Chat(user.partition("-")[0], f"of-{user}"))
+                code = people.ask(tx, user, "", chat, at)
+                assert code, "too many wait"
+                if state == "pending":
+                    tx.run("person_refused", user_id=user, at=at)
+                    continue
+                people.decide(tx, code, state != "denied", "command line", at)
+                people.welcomed(tx, user)
+                if state == "revoked":
+                    people.revoke(tx, user)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    async with open_database(path) as database:
+        await database.write(unit)
+
+
+class InMemory(World):
+    platform = "memory"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "reaction": NO_REACTIONS,
+        "added": "adapters do not tell of it",
+    }
+
+    def __init__(self, house: House, model: ScriptedModel) -> None:
+        self._house = house
+        self._model = model
+        self._presses = itertools.count()
+        self.data = house.folder
+
+    @staticmethod
+    def person(cell: int) -> str:
+        return f"memory-{cell}"
+
+    @staticmethod
+    def group(cell: int) -> str:
+        return f"memory--{cell}"
+
+    async def do(self, kind: str, cell: int, word: str) -> None:
+        group = Chat("memory", f"-{cell}", "group", "Book club")
+        more: dict[str, Any] = {"person": Person(f"memory-{cell}", name_of(cell), "en")}
+        text = word
+        match kind:
+            case "plain":
+                more["chat"] = group
+            case "mention" | "reply":
+                more |= {"chat": group, "addressed": True}
+            case "edit":
+                more |= {"kind": "edit"}
+            case "group edit":
+                more |= {"kind": "edit", "chat": group, "addressed": True}
+            case "command" | "group command":
+                text = f"/timezone {word}"
+                more |= {"chat": group} if "group" in kind else {}
+            case "slash" | "group slash":
+                text = f"/timezone {word}"
+                more |= {"via": f"{cell} {next(self._presses)}", "message_id": "", "addressed": True}
+                more |= {"chat": group} if "group" in kind else {}
+            case "button":
+                text = f"/stop {word}"
+                more |= {
+                    "via": f"{cell} {next(self._presses)}",
+                    "message_id": "",
+                    "chat": group,
+                    "addressed": True,
+                }
+            case "file":
+                text, more["unsupported"] = "", "a file"
+            case "removed":
+                more |= {"kind": "left", "chat": group}
+        await self._house.say(text, str(cell), **more)
+
+    async def settle(self) -> None:
+        await self._house.settled()
+
+    def shown(self, cell: int) -> list[str]:
+        told = self.told(cell)
+        return [t for chat in (str(cell), f"-{cell}") for t in self._house.texts(chat) if t not in told]
+
+    def told(self, cell: int) -> list[str]:
+        return [t for via, t in self._house.adapter.answers.items() if via.startswith(f"{cell} ")]
+
+    def left(self, cell: int) -> bool:
+        return f"-{cell}" in self._house.adapter.left
+
+    def waiting(self, cell: int) -> bool:
+        return False
+
+    def asked(self) -> list[str]:
+        return [repr(request.events) for request in self._model.requests]
+
+
+@asynccontextmanager
+async def in_memory(
+    folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any
+) -> AsyncIterator[InMemory]:
+    model = ScriptedModel(lambda request: f"You said: {request.events[-1].text}")  # type: ignore[union-attr]  # a person's
+    await seed(folder / "boswell.db", decisions, at)
+    sections = {"limits": {"turns_per_minute": None}, **sections}
+    async with house(folder, model, now=lambda: at, **sections) as running:
+        yield InMemory(running, model)
+
+
+class Live(World):
+    """A platform whose scripted server a whole Boswell is connected to."""
+
+    def __init__(self, boswell: Started) -> None:
+        self.boswell = boswell
+        self.data = boswell.path.parent / "data"
+
+    async def fence(self) -> None:
+        """Return once all that happened was received."""
+
+    async def settle(self) -> None:
+        await self.fence()
+        owed = """SELECT 'inbox', id FROM inbox WHERE state IN ('waiting', 'running')
+                  UNION ALL SELECT 'outbox', turn_id FROM outbox WHERE state IN ('open', 'ready')"""
+        try:
+            await self.boswell.until(lambda: not self.boswell.rows(owed), 20)
+        except TimeoutError:
+            assert self.boswell.rows(owed) == [], "it does not come to an end"
+
+    def asked(self) -> list[str]:
+        return [json.dumps(request.body) for request in self.boswell.model.requests]
+
+    def logged(self) -> str:
+        return repr(self.boswell.logs)
+
+
+class Telegram(Live):
+    platform = "telegram"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "slash": "commands are messages there",
+        "group slash": "commands are messages there",
+    }
+
+    def __init__(self, boswell: OnTelegram) -> None:
+        super().__init__(boswell)
+        self.server = boswell.telegram
+
+    @staticmethod
+    def person(cell: int) -> str:
+        return f"telegram-{cell}"
+
+    @staticmethod
+    def group(cell: int) -> str:
+        return f"telegram--{cell}"
+
+    async def fence(self) -> None:
+        await self.server.wait_for(lambda server: not server.pending)
+
+    def message(self, cell: int, word: str) -> None:
+        self.server.say(cell, cell, word, name=name_of(cell))
+
+    def plain(self, cell: int, word: str) -> None:
+        self.server.say(-cell, cell, word, name=name_of(cell))
+
+    def mention(self, cell: int, word: str) -> None:
+        self.server.say(-cell, cell, f"@boswell_bot {word}", name=name_of(cell))
+
+    def reply(self, cell: int, word: str) -> None:
+        before = {
+            "message_id": 1,
+            "date": 1,
+            "chat": {"id": -cell, "type": "supergroup"},
+            "from": self.server.bot,
+        }
+        self.server.say(-cell, cell, word, name=name_of(cell), reply_to={**before, "text": BEFORE})
+
+    def edit(self, cell: int, word: str) -> None:
+        self.server.edit(cell, cell, 1, word, name=name_of(cell))
+
+    def group_edit(self, cell: int, word: str) -> None:
+        self.server.edit(-cell, cell, 1, f"@boswell_bot {word}", name=name_of(cell))
+
+    def command(self, cell: int, word: str) -> None:
+        self.server.say(cell, cell, f"/timezone {word}", name=name_of(cell))
+
+    def group_command(self, cell: int, word: str) -> None:
+        self.server.say(-cell, cell, f"/timezone {word}", name=name_of(cell))
+
+    def button(self, cell: int, word: str) -> None:
+        self.server.press(-cell, cell, f"stop {word}", name=name_of(cell))
+
+    def reaction(self, cell: int, word: str) -> None:
+        self.server.react(cell, cell, word, name=name_of(cell))
+
+    def file(self, cell: int, word: str) -> None:
+        document = {"file_id": word, "file_unique_id": word, "file_name": f"{word}.pdf"}
+        self.server.say(cell, cell, None, name=name_of(cell), document=document)
+
+    def added(self, cell: int, word: str) -> None:
+        self.server.invite(-cell, cell, name=name_of(cell), title=word)
+
+    def removed(self, cell: int, word: str) -> None:
+        self.server.block(-cell, cell, name=name_of(cell), title=word)
+
+    def shown(self, cell: int) -> list[str]:
+        return [*self.server.chat(cell).texts, *self.server.chat(-cell).texts]
+
+    def told(self, cell: int) -> list[str]:
+        return [text for user, text in self.server.notices if user == cell]
+
+    def left(self, cell: int) -> bool:
+        return -cell in self.server.left
+
+    def waiting(self, cell: int) -> bool:
+        return cell in self.server.pressed.values()
+
+
+class TelegramByWebhook(Telegram):
+    def __init__(self, boswell: OnTelegram, http: aiohttp.ClientSession) -> None:
+        super().__init__(boswell)
+        self._http = http
+        port = next(line["port"] for line in boswell.logs if line["event"] == "listening")
+        self._url = f"http://127.0.0.1:{port}/telegram"
+
+    async def fence(self) -> None:
+        headers = {"X-Telegram-Bot-Api-Secret-Token": WEBHOOK_SECRET}
+        while self.server.pending:
+            update = self.server.pending.popleft()
+            async with self._http.post(self._url, json=update, headers=headers) as response:
+                assert response.status == 200
+
+
+@asynccontextmanager
+async def telegram_polling(
+    folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any
+) -> AsyncIterator[Telegram]:
+    await seed(folder / "data" / "boswell.db", decisions, at)
+    async with on_telegram(folder, echo, limits={"turns_per_minute": None}, **sections) as boswell:
+        yield Telegram(boswell)
+
+
+@asynccontextmanager
+async def telegram_webhook(
+    folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any
+) -> AsyncIterator[Telegram]:
+    await seed(folder / "data" / "boswell.db", decisions, at)
+    settings = {
+        "mode": "webhook",
+        "webhook_url": "https://bot.example.org",
+        "webhook_secret": WEBHOOK_SECRET,
+    }
+    sections = {"limits": {"turns_per_minute": None}, "server": {"port": 0}, **sections}
+    async with (
+        on_telegram(folder, echo, telegram=settings, **sections) as boswell,
+        aiohttp.ClientSession() as http,
+    ):
+        await boswell.until(lambda: boswell.state()[0] == "up")
+        yield TelegramByWebhook(boswell, http)
