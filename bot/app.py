@@ -85,7 +85,6 @@ def build_setup(
         tools={tool: ALL[tool] for tool in config.agent.tools},
         max_tool_rounds=config.agent.max_tool_rounds,
         context_tokens=config.streams.context_tokens,
-        max_output_tokens=config.models[config.agent.model].max_output_tokens,
         capped=config.limits.of_spending,
         middleware=metrics.middleware if metrics else (),
         breakers=breakers or Breakers(),

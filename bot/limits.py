@@ -95,19 +95,28 @@ class Limits:
         self._timezone = timezone
 
     def admit(
-        self, tx: Tx, person: str, zone: str, at: float, *, command: bool = False
+        self,
+        tx: Tx,
+        person: str,
+        zone: str,
+        at: float,
+        *,
+        said_at: float | None = None,
+        command: bool = False,
     ) -> LimitReached | None:
         """Count a turn or a command that is about to begin; a limit in return means that it must not, and is not counted.
 
         Call it once for each: a turn that is taken up again was counted. What is over the day's limit counts for the minute
-        all the same, so that answers to it come no faster than turns do.
+        all the same, so that answers to it come no faster than turns do. The minute is that of `said_at`: what was said over
+        hours in which we were away, and comes all at once, is no flood.
         """
         most = self._config.turns_per_minute
         if most is not None:
-            window = tx.all("pace_window", user_id=person, at=at)
+            said = at if said_at is None else said_at
+            window = tx.all("pace_window", user_id=person, at=said)
             count = sum(row["count"] for row in window)
             if count >= most:
-                tx.run("pace_told", user_id=person, at=at)
+                tx.run("pace_told", user_id=person, at=said)
                 return LimitReached(
                     "turns_per_minute",
                     _leaves(window, count - most + 1) + MINUTE,
@@ -115,8 +124,8 @@ class Limits:
                     most,
                     again=any(row["told"] for row in window),
                 )
-            tx.run("pace_drop", user_id=person, at=at)
-            tx.run("pace_add", user_id=person, at=at)
+            tx.run("pace_drop", user_id=person, at=said)
+            tx.run("pace_add", user_id=person, at=said)
         if command:
             return None
         day = _running(tx, f"person:{person}", zone, at)

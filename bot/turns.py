@@ -85,13 +85,8 @@ class Turns:
         groups = setup.groups
         respond = setup.there(update.chat, update.person).respond or groups.respond
         decision = access.decide(update, setup.gate, respond, tuple(COMMANDS))
-        if (
-            decision == "leave" and update.kind == "message"
-        ):  # where it can not leave, it does not try for every message
-            if self._left.get(update.chat.key, 0.0) > self.now() - LEAVE_INTERVAL:
-                decision = "ignore"
-            else:
-                self._left[update.chat.key] = self.now()
+        if decision == "leave" and self._left_lately(update.chat) and not update.interaction:
+            decision = "ignore"
         shared = update.chat.kind == "group" and groups.stream == "chat" and decision != "refuse"
         return decision, f"{update.chat.key}:{'*' if shared else update.person.id}"
 
@@ -309,7 +304,9 @@ class Turns:
                 raise Fenced(f"turn {job.id} is over already")
             resumed = claim.attempt > 1
             if not resumed and not admitted:
-                denied = setup.limits.admit(tx, update.person.id, zone, at)
+                denied = setup.limits.admit(
+                    tx, update.person.id, zone, at, said_at=self._said_at(update, at)
+                )
                 if denied is not None:
                     return self._deny(tx, claim, update, denied, zone)
             stream = self.streams.cached(claim.stream_id)
@@ -425,8 +422,7 @@ class Turns:
             place = Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
             self._room_add(tx, chat, f"reply:{turn.claim.turn_id}", turn.setup.agent.name, text)
         now = self.now()
-        # The platform's time of the message, unless its clock (or ours) is plainly wrong: none holds messages for two days.
-        said_at = update.at if abs(now - update.at) < PLAUSIBLE else now
+        said_at = self._said_at(update, now)
         entry = TurnRecord(update.person.id, said_at, turn.variables.timezone, place, messages)
         journal.record(tx, turn.claim.turn_id, turn.claim.stream_id, entry)
         inbox.close(tx, turn.claim, outcome, self.now(), keep=dead.keeps(outcome))
@@ -589,14 +585,20 @@ class Turns:
     async def _leave(self, job: Job) -> tuple[str, dict[str, Any]]:
         """Go out of a group where the configuration does not want us."""
         chat = job.update.chat
-        try:
-            await self.delivery.leave(chat)
-        except AdapterError as exc:
-            log.warning("not_left", chat=chat.key, problem=str(exc))
+        await self._dismiss(job.update)
+        if not self._left_lately(chat):  # where it can not leave, it does not try for every message
+            self._left[chat.place] = self.now()
+            try:
+                await self.delivery.leave(chat)
+            except AdapterError as exc:
+                log.warning("not_left", chat=chat.key, problem=str(exc))
         await self.database.write(
             lambda tx: tx.run("inbox_drop", id=job.id, problem="not one of access.groups")
         )
         return "left", {}
+
+    def _left_lately(self, chat: Chat) -> bool:
+        return self._left.get(chat.place, 0.0) > self.now() - LEAVE_INTERVAL
 
     async def _say(
         self,
@@ -652,6 +654,10 @@ class Turns:
         text = sentences.failure(exc, f"t{job.id}", job.update.person.language)
         await self._say(job, text, f"failed:{type(exc).__name__}", stub=True)
         return f"failed:{type(exc).__name__}", {}
+
+    def _said_at(self, update: Update, now: float) -> float:
+        """The platform's time of a message, unless its clock (or ours) is plainly wrong: none holds messages for two days."""
+        return update.at if abs(now - update.at) < PLAUSIBLE else now
 
     # Small things --------------------------------------------------------------------------------------------------
 

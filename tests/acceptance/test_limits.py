@@ -6,6 +6,7 @@ import asyncio
 import json
 import multiprocessing
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -327,3 +328,15 @@ async def test_a_model_is_told_how_much_it_may_write_only_where_a_limit_relies_o
         await h.say("hello")
         await h.settled()
     assert (model.requests[0].max_output_tokens is not None) == ("usd_per_day" in limits)
+
+
+async def test_what_was_said_over_an_hour_and_comes_at_once_is_no_flood(tmp_path: Path) -> None:
+    model = ScriptedModel(lambda request: "Fine.")
+    async with house(tmp_path, model, limits={"turns_per_minute": 3}) as h:
+        now = time.time()
+        await h.hand_in(*(h.update(f"n{n}", at=now - 3600 + n * 60) for n in range(30)))
+        await h.settled()
+        assert len(model.requests) == 30
+        await h.hand_in(*(h.update(f"m{n}", at=now - 7200 + n) for n in range(30)))
+        await h.settled()
+        assert len(model.requests) == 33
