@@ -21,7 +21,7 @@ import structlog
 
 import adapters as platforms
 from adapters.base import Adapter, AdapterError, Chat, Menu, Unauthorized
-from bot import dead, limits, models, sentences, telemetry
+from bot import dead, limits, models, sentences, status, telemetry
 from bot.access import Gate
 from bot.agent import Agent
 from bot.breaker import Breakers
@@ -213,6 +213,15 @@ def assemble(
     retry = partial(dead.take_up, database, connected, engine, delivery)
     watch = Watch(database, [approvals.refresh, retry])
     turns.stir = watch.stir
+
+    async def report() -> str:
+        at = now()
+        found = await status.collect(
+            database, locks_path(config), list(connected), at, config.memory.timezone
+        )
+        return status.as_text(found, at, color=False)
+
+    turns.report = report
     tasks.create_task(watch.run(), name="watch")
     return House(delivery, turns, engine, journal, approvals)
 

@@ -59,6 +59,7 @@ class Command:
 
     help: str
     handler: Callable[[CommandContext], Awaitable[Answer]]
+    operators: bool = False  # nobody else is told of it
 
 
 async def _start(ctx: CommandContext) -> Answer:
@@ -66,7 +67,9 @@ async def _start(ctx: CommandContext) -> Answer:
 
 
 async def _help(ctx: CommandContext) -> Answer:
-    return Answer("\n".join(f"/{name} – {ctx.say(command.help)}" for name, command in COMMANDS.items()))
+    operator = ctx.turns.setup.gate.commands(ctx.job.update.person)
+    known = {name: command for name, command in COMMANDS.items() if operator or not command.operators}
+    return Answer("\n".join(f"/{name} – {ctx.say(command.help)}" for name, command in known.items()))
 
 
 def _dropped(ctx: CommandContext) -> str:
@@ -171,6 +174,15 @@ def _time(now: float, zone: str) -> str:
     return f"{datetime.fromtimestamp(now, ZoneInfo(zone)):%H:%M}"
 
 
+async def _status(ctx: CommandContext) -> Answer:
+    turns, update = ctx.turns, ctx.job.update
+    if not turns.setup.gate.commands(update.person):
+        return Answer(ctx.say("operators_only"))
+    if update.chat.kind != "private" and not update.interaction:
+        return Answer(ctx.say("private_only"))
+    return Answer(f"```\n{await turns.report()}\n```")
+
+
 COMMANDS: dict[str, Command] = {
     "start": Command("help_start", _start),
     "help": Command("help_help", _help),
@@ -179,5 +191,6 @@ COMMANDS: dict[str, Command] = {
     "history": Command("help_history", _history),
     "timezone": Command("help_timezone", _timezone),
     "usage": Command("help_usage", _usage),
-    "pair": Command("help_pair", pair),
+    "pair": Command("help_pair", pair, operators=True),
+    "status": Command("help_status", _status, operators=True),
 }

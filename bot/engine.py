@@ -208,7 +208,8 @@ class SqliteEngine:
             return Row(item.source, item.key, platform, "ignored", at, user_id=update.person.id), job
         kept = update
         if decision in ("refuse", "leave"):  # no words of a stranger are kept, and the name for pairing alone
-            job.update = replace(update, text="", args="", command=None)
+            nameless = replace(update.chat, title="")
+            job.update = replace(update, chat=nameless, text="", args="", command=None)
             kept = replace(job.update, person=replace(update.person, name=""))
         row = Row(
             item.source,

@@ -11,7 +11,7 @@ import hashlib
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -73,6 +73,7 @@ class Turns:
         self.metrics = metrics or Metrics()
         self.streams = Streams(database)
         self.stir: Callable[[], None] = lambda: None  # set by who acts on what commands decide
+        self.report: Callable[[], Awaitable[str]] = _no_report  # set by who knows how the adapters are
         self._left: dict[str, float] = {}
         self.places = Places(setup.concurrent_turns, setup.total_concurrent_turns)
         self.zones: OrderedDict[str, str] = OrderedDict()
@@ -304,9 +305,7 @@ class Turns:
                 raise Fenced(f"turn {job.id} is over already")
             resumed = claim.attempt > 1
             if not resumed and not admitted:
-                denied = setup.limits.admit(
-                    tx, update.person.id, zone, at, said_at=self._said_at(update, at)
-                )
+                denied = setup.limits.admit(tx, update.person.id, zone, at, said_at=self._said_at(update, at))
                 if denied is not None:
                     return self._deny(tx, claim, update, denied, zone)
             stream = self.streams.cached(claim.stream_id)
@@ -718,6 +717,10 @@ def _variables(tx: Tx, update: Update, zone: str, turn_id: str) -> Variables:
         turn_id=turn_id,
         extra={"pseudonym": pseudonym, "chat_aliases": aliases},
     )
+
+
+async def _no_report() -> str:
+    return ""
 
 
 @dataclass(slots=True)

@@ -238,3 +238,16 @@ async def test_a_strangers_slash_commands_are_answered_once_an_hour_and_none_is_
             await h.settled()
         assert list(h.adapter.answers) == ["slash-0"]
         assert h.adapter.dismissed == ["slash-1", "slash-2"]
+
+
+async def test_only_operators_see_the_status_and_only_in_private(tmp_path: Path) -> None:
+    async with house(tmp_path, echo(), access={"policy": "open", "operators": ["memory-9"]}) as h:
+        await h.say("/status")
+        await h.say("/status", user="9", chat=GROUP)
+        await h.say("/status", user="9")
+        await h.say("/help")
+        await h.settled()
+        assert h.texts()[0] == "That is for operators only."
+        assert "/pair" not in h.texts()[1]
+        assert h.texts("-5") == ["I tell that only in private. Write to me there."]
+        assert "memory: not running" in h.texts("9")[0]
