@@ -76,6 +76,8 @@ class Marks:
     """The last message of a channel, thread or direct conversation."""
     places: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Its server and the channel around it; ("", "") for a direct conversation."""
+    inside: dict[str, set[str]] = field(default_factory=dict)
+    """The threads of a server."""
     servers: dict[str, int] = field(default_factory=dict)
     """All messages of a server up to this one."""
     threads: set[str] = field(default_factory=set)
@@ -86,10 +88,9 @@ class Marks:
             kind, _, native = name.partition(":")
             if kind == "seen":
                 number, server, parent = (value + "  ").split(" ")[:3]
-                self.seen[native] = max(int(number), self.seen.get(native, 0))
-                self.places[native] = (server, parent)
+                self.note(native, server, parent, int(number))
             elif kind == "server":
-                self.servers[native] = max(int(value), self.servers.get(native, 0))
+                self.note_server(native, int(value))
             elif kind == "thread":
                 self.threads.add(native)
 
@@ -98,6 +99,8 @@ class Marks:
         if number <= self.seen.get(channel, 0):
             return {}
         self.seen[channel], self.places[channel] = number, (server, parent)
+        if parent:
+            self.inside.setdefault(server, set()).add(channel)
         return {f"seen:{channel}": f"{number} {server} {parent}".rstrip()}
 
     def note_server(self, server: str, number: int) -> dict[str, str]:
@@ -130,7 +133,7 @@ class Receiver:
         state: State,
         marks: Marks,
         api: Callable[..., Awaitable[Any]],
-        look_up: Callable[[str], Found | None],
+        look_up: Callable[[str, str], Found | None],
         unstored: MutableMapping[str, int],
         failed: asyncio.Future[None],
         *,
@@ -338,7 +341,7 @@ class Receiver:
     async def _where(self, channel: str, server: str) -> Where:
         if not server:
             return Where(channel)
-        found = self._look_up(channel) or self._fetched.get(channel)
+        found = self._look_up(channel, server) or self._fetched.get(channel)
         if found is None:
             try:
                 data = await self._patiently("/channels/{channel_id}", {}, channel_id=channel)
@@ -353,7 +356,7 @@ class Receiver:
         channel = str(data.get("id"))
         if not server:
             return Where(channel)
-        found = self._look_up(channel) or Found(self._parent(data), str(data.get("name") or ""))
+        found = self._look_up(channel, server) or Found(self._parent(data), str(data.get("name") or ""))
         return self._place(channel, server, found)
 
     def _place(self, channel: str, server: str, found: Found) -> Where:
@@ -378,13 +381,8 @@ class Receiver:
                 if last > after:
                     await self._read_back(channel, server, after)
             asleep = snowflake_at(time.time() - _ARCHIVED_AFTER)
-            for channel, (there, parent) in list(self._marks.places.items()):
-                if (
-                    there == server
-                    and parent
-                    and channel not in channels
-                    and self._marks.seen[channel] > asleep
-                ):
+            for channel in sorted(self._marks.inside.get(server, set()) - channels.keys()):
+                if self._marks.seen[channel] > asleep:
                     await self._read_back(channel, server, max(self._marks.seen[channel], known))
         # From the first sight of a server on: what was said before is not ours to answer.
         if marks := self._marks.note_server(server, max(newest, 1)):

@@ -181,9 +181,10 @@ class Session:
 
         self._receiver.interaction(data, stored)
 
-    def _look_up(self, channel: str) -> Found | None:
-        there = self.client.get_channel(int(channel))
-        if there is None or isinstance(there, discord.abc.PrivateChannel):
+    def _look_up(self, channel: str, server: str) -> Found | None:
+        guild = self.client.get_guild(int(server))
+        there = guild.get_channel_or_thread(int(channel)) if guild is not None else None
+        if there is None:
             return None
         role = there.guild.self_role
         parent = owner = ""
