@@ -29,7 +29,7 @@ WHOLE = "This is the whole answer to "
 
 CONFIG = """
 access: {{policy: open}}
-limits: {{turns_per_minute: null}}
+limits: {{turns_per_minute: 100000}}
 models:
   main: {{provider: openai, model: test, api_key: {key}, base_url: "{model}/v1"}}
 adapters:
@@ -100,6 +100,7 @@ async def test_killed_at_any_instant_nothing_is_lost_and_nothing_said_twice(
     runs = tmp_path / "runs.txt"
     async with ModelServer(respond=answer) as model, DiscordServer() as discord:
         crowd = Crowd(discord, dice)
+        discord.lag["create_message"] = 0.05  # so that kills fall between a post and our knowing of it
         config = tmp_path / "boswell.yaml"
         config.write_text(
             CONFIG.format(
@@ -134,7 +135,7 @@ async def test_killed_at_any_instant_nothing_is_lost_and_nothing_said_twice(
             talking = asyncio.create_task(crowd.talk())
             await asyncio.sleep(dice.uniform(0.0, 0.2))  # while it is down
             process = start()
-            await asyncio.sleep(dice.uniform(0.1, 1.2))
+            await asyncio.sleep(dice.uniform(0.1, 1.8))  # long enough that no turn is cut off twelve times
             await kill(process)
             talking.cancel()
         process = start()

@@ -58,7 +58,7 @@ class DiscordWorld:
             settings,
             Menu({"clear": "begin anew: /clear all"}),
             state,
-            Timing(retry_first=0.01, retry_most=0.05, down=0.01),
+            Timing(retry_first=0.001, retry_most=0.01, identify=0, down=0),
         )
         self.adapter.kept = state
         server.dm(ANNA, "Anna", DM)

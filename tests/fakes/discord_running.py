@@ -32,7 +32,7 @@ async def connected(
         "gateway_url": discord.gateway_url,
         **(settings or {}),
     }
-    sections = {"limits": {"turns_per_minute": None}, **sections}
+    sections = {"limits": {"turns_per_minute": 100_000}, **sections}
     async with started(folder, respond, "discord", given, Started, **sections) as house:
         await house.until(lambda: house.state()[0] == "up")
         yield house

@@ -47,6 +47,7 @@ class DiscordServer:
         self.rest = Rest(self.state, self.gateway)
         self.allowances = Allowances()
         self.calls: Counter[str] = Counter()
+        self.lag: dict[str, float] = {}  # seconds from a route's deed to its answer
         self.version = 0
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._port = port
@@ -347,6 +348,9 @@ class DiscordServer:
             if fault is not None:
                 await self._hold(fault)
             result = route.handle(self.rest, call)
+            if lag := self.lag.get(route.name):
+                self._note()
+                await asyncio.sleep(lag)
             if fault is not None and (fault.status or fault.drop):
                 return await self._misbehave(request, fault)
         except ApiError as error:

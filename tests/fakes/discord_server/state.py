@@ -142,7 +142,9 @@ class Channel:
     def texts(self) -> list[str]:
         """What the bot's messages read that everybody here sees, in order."""
         return [
-            m.content for m in self.messages.values() if m.author.id == BOT_ID and not m.seen_by and not m.thinking
+            m.content
+            for m in self.messages.values()
+            if m.author.id == BOT_ID and not m.seen_by and not m.thinking
         ]
 
     def json(self) -> Json:
