@@ -1,8 +1,8 @@
-"""Every kind of event from every kind of person on every platform: who is let in gets what the kind gives, a stranger next to nothing.
+"""Every kind of event from everybody on every platform: who is let in gets what the kind gives, a stranger next to nothing.
 
-Each cell of the matrix has a person, a private chat and a group of its own, and its event happens twice. A stranger gets at most one
-reply in the hour, by whatever way they ask; no model hears of them, and of what they say, how they call themselves and what
-their files are called nothing is kept, but the name in the pairing record.
+Each cell of the matrix has a person, a private chat and a group of its own, and its event happens twice. A stranger gets at most
+one reply in the hour, by whatever way they ask; no model hears of them, and of what they say, how they call themselves and
+what their files are called nothing is kept, but the name in the pairing record.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pytest
 
 from bot.sentences import say
-from tests.fakes import matrix
+from tests.fakes import matrix, matrix_discord, matrix_slack
 from tests.fakes.matrix import World, name_of
 
 CODE = re.compile(re.escape(say("pairing")).replace(r"\{code\}", "[2-9A-HJ-NP-Z]{8}"))
@@ -109,6 +109,9 @@ PLATFORMS: Mapping[str, tuple[Start, type[World]]] = {
     "memory": (matrix.in_memory, matrix.InMemory),
     "telegram polling": (matrix.telegram_polling, matrix.Telegram),
     "telegram webhook": (matrix.telegram_webhook, matrix.TelegramByWebhook),
+    "slack socket": (matrix_slack.slack_socket, matrix_slack.Slack),
+    "slack http": (matrix_slack.slack_http, matrix_slack.Slack),
+    "discord": (matrix_discord.discord, matrix_discord.Discord),
 }
 
 

@@ -1,7 +1,7 @@
-"""The platforms of the access matrix: on each, everything that a person can do there, done by a person of its own in places of their own.
+"""The platforms of the access matrix: on each, all that a person can do there, by a person and in places of a cell's own.
 
-A cell is a number: the person, their conversation with the bot and their group are made of it. What they write, the names of their files
-and the data of their buttons have a word that stands nowhere else.
+A cell is a number: the person, their conversation with the bot and their group are made of it. What they write, the names of
+their files and groups, and the data of their buttons have a word that stands nowhere else.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,9 +20,6 @@ import aiohttp
 from adapters.base import Chat, Person
 from memory import people
 from memory.database import Tx, open_database
-from tests.fakes import discord_running, slack_running
-from tests.fakes import discord_server as discord
-from tests.fakes import slack as slack
 from tests.fakes.house import House, house
 from tests.fakes.model_server import Reply, Request, Step
 from tests.fakes.running import Running as OnTelegram
@@ -32,7 +29,7 @@ from tests.fakes.scripted_model import ScriptedModel
 
 BEFORE = "Something that the bot said before"
 NO_REACTIONS = "adapters have no word for reactions"
-WEBHOOK_SECRET = "the-webhooks-secret"  # noqa: S105 - of nobody
+WEBHOOK_SECRET = "the-webhooks-secret"
 
 
 def name_of(cell: int) -> str:
@@ -101,12 +98,14 @@ class World:
             found = [
                 f"table {table}"
                 for table in tables
-                if any(word in str(v) for row in database.execute(f"SELECT * FROM {table}") for v in row)  # noqa: S608 - its own tables
+                if any(word in str(v) for row in database.execute(f"SELECT * FROM {table}") for v in row)
             ]
-        for file in sorted(self.data.rglob("*")):
-            if word in file.name or (file.is_file() and word.encode() in file.read_bytes()):
-                found.append(f"file {file.relative_to(self.data)}")
-        return found
+        files = [
+            f"file {file.relative_to(self.data)}"
+            for file in sorted(self.data.rglob("*"))
+            if word in file.name or (file.is_file() and word.encode() in file.read_bytes())
+        ]
+        return found + files
 
 
 async def seed(path: Path, decisions: Mapping[str, Iterable[str]], at: float) -> None:
@@ -153,7 +152,7 @@ class InMemory(World):
         return f"memory--{cell}"
 
     async def do(self, kind: str, cell: int, word: str) -> None:
-        group = Chat("memory", f"-{cell}", "group", "Book club")
+        group = Chat("memory", f"-{cell}", "group", word)
         more: dict[str, Any] = {"person": Person(f"memory-{cell}", name_of(cell), "en")}
         text = word
         match kind:
@@ -269,10 +268,10 @@ class Telegram(Live):
         self.server.say(cell, cell, word, name=name_of(cell))
 
     def plain(self, cell: int, word: str) -> None:
-        self.server.say(-cell, cell, word, name=name_of(cell))
+        self.server.say(-cell, cell, word, name=name_of(cell), title=word)
 
     def mention(self, cell: int, word: str) -> None:
-        self.server.say(-cell, cell, f"@boswell_bot {word}", name=name_of(cell))
+        self.server.say(-cell, cell, f"@boswell_bot {word}", name=name_of(cell), title=word)
 
     def reply(self, cell: int, word: str) -> None:
         before = {
@@ -281,22 +280,24 @@ class Telegram(Live):
             "chat": {"id": -cell, "type": "supergroup"},
             "from": self.server.bot,
         }
-        self.server.say(-cell, cell, word, name=name_of(cell), reply_to={**before, "text": BEFORE})
+        self.server.say(
+            -cell, cell, word, name=name_of(cell), title=word, reply_to={**before, "text": BEFORE}
+        )
 
     def edit(self, cell: int, word: str) -> None:
         self.server.edit(cell, cell, 1, word, name=name_of(cell))
 
     def group_edit(self, cell: int, word: str) -> None:
-        self.server.edit(-cell, cell, 1, f"@boswell_bot {word}", name=name_of(cell))
+        self.server.edit(-cell, cell, 1, f"@boswell_bot {word}", name=name_of(cell), title=word)
 
     def command(self, cell: int, word: str) -> None:
         self.server.say(cell, cell, f"/timezone {word}", name=name_of(cell))
 
     def group_command(self, cell: int, word: str) -> None:
-        self.server.say(-cell, cell, f"/timezone {word}", name=name_of(cell))
+        self.server.say(-cell, cell, f"/timezone {word}", name=name_of(cell), title=word)
 
     def button(self, cell: int, word: str) -> None:
-        self.server.press(-cell, cell, f"stop {word}", name=name_of(cell))
+        self.server.press(-cell, cell, f"stop {word}", name=name_of(cell), title=word)
 
     def reaction(self, cell: int, word: str) -> None:
         self.server.react(cell, cell, word, name=name_of(cell))

@@ -377,9 +377,9 @@ class TelegramServer:
             }
         )
 
-    def press(self, chat_id: int, user_id: int, data: str, *, name: str = "") -> int:
+    def press(self, chat_id: int, user_id: int, data: str, **options: Any) -> int:
         """Somebody presses a button under a message of the bot's. The data is what their client sends, whatever was there."""
-        source = self.message(chat_id, user_id, None, name=name)
+        source = self.message(chat_id, user_id, None, **options)
         query = str(4242_000_000 + len(self.pressed) + len(self.notices) + self._next_update)
         self.pressed[query] = user_id
         message = {**source, "from": self.bot, "text": "Pressed"}
