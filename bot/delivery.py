@@ -134,6 +134,7 @@ class Preview:
         pace = self._delivery.pace(self._adapter)
         try:
             await self._type_until_text(pace)
+            await self._delivery.all_said(self._chat, self._ended)
             if not self._ended.is_set():
                 await self._show(pace)
         except RateLimited as exc:
@@ -372,6 +373,16 @@ class Delivery:
         """Return when nothing is left to deliver, on a platform or on all."""
         while any(key.startswith(f"{platform}:" if platform else "") for key in self._queues):
             await self._queue_ended.wait()
+
+    async def all_said(self, chat: Chat, otherwise: asyncio.Event) -> None:
+        """Return when no finished reply waits to be shown in a chat, so that none overtakes it, or on the event."""
+        while chat.key in self._queues and not otherwise.is_set():
+            waits = [asyncio.ensure_future(event.wait()) for event in (otherwise, self._queue_ended)]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
 
     async def _deliver_all(self, key: str, queue: deque[Part]) -> None:
         while queue:
