@@ -105,10 +105,10 @@ async def test_without_the_message_content_intent_mentions_replies_and_direct_me
 async def test_an_intent_that_the_portal_does_not_allow_is_told_in_words(tmp_path: Path) -> None:
     async with fake.DiscordServer() as server:
         server.state.message_content = False
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(3), connected(tmp_path, echo, server, {"message_content": True}):
-                pass
-        assert len(server.gateway.identifies) < 5, "it does not hammer the gateway"
+        async with connected(tmp_path, echo, server, {"message_content": True}, up=False) as boswell:
+            await boswell.until(lambda: boswell.state()[0] == "down")
+            assert "Message Content Intent" in boswell.state()[1]
+            assert len(server.gateway.identifies) == 1, "it does not hammer the gateway"
 
 
 # What it says
@@ -203,16 +203,27 @@ async def test_slash_commands_are_answered_privately_wherever_they_are_given(tmp
         assert "/timezone" in [*b.discord.private(ANNA), *b.discord.texts(DM)][-1]
 
 
-async def test_slash_commands_are_deferred_when_the_answer_takes_long(tmp_path: Path) -> None:
+async def test_a_slash_command_is_acknowledged_before_its_answer_is_ready(tmp_path: Path) -> None:
     gate = asyncio.Event()
-    async with running(tmp_path, half_until(gate)) as b:
+    async with running(tmp_path, echo) as b:
         await b.discord.wait_for(lambda s: s.state.commands)
-        b.discord.fault("create_message", fake.held(gate))
+        b.discord.fault("edit_original", fake.held(gate))
         given = b.discord.slash(ROOM, ANNA, "help")
-        await b.discord.wait_for(lambda _: given.state != "new", 3)
+        await b.discord.wait_for(lambda _: given.state == "thinking", 3)
         gate.set()
-        b.ask("hello")
-        await b.shows(DM, "You said: hello")
+        await b.discord.wait_for(lambda _: given.state == "answered")
+
+
+async def test_an_answer_to_a_slash_command_that_comes_too_late_goes_to_the_asker_directly(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, echo) as b:
+        await b.discord.wait_for(lambda s: s.state.commands)
+        b.discord.fault("callback", fake.refusal(fake.ApiError(404, 10062, "Unknown interaction")))
+        b.discord.slash(ROOM, ANNA, "help")
+        await b.discord.wait_for(lambda s: s.texts(DM))
+        assert "/timezone" in b.discord.texts(DM)[0]
+        assert b.discord.texts(ROOM) == []
 
 
 async def test_slash_commands_of_people_without_access_are_refused_privately(tmp_path: Path) -> None:
@@ -287,12 +298,12 @@ async def test_too_many_requests_for_the_first_message_only_delay_it(tmp_path: P
         await b.shows(DM, "You said: hello")
 
 
-async def test_a_bucket_that_is_used_up_is_waited_out_and_nothing_is_lost(tmp_path: Path) -> None:
+async def test_a_bucket_that_is_used_up_is_waited_out_and_replies_keep_their_order(tmp_path: Path) -> None:
     async with running(tmp_path, echo) as b:
         b.discord.allowances.limits["create_message"] = (3, 0.5)
         for n in range(8):
             b.ask(f"m{n}")
-        await b.discord.wait_for(lambda s: sorted(s.texts(DM)) == [f"You said: m{n}" for n in range(8)], 20)
+        await b.shows(DM, *(f"You said: m{n}" for n in range(8)), seconds=20)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
@@ -407,11 +418,14 @@ async def test_a_person_who_takes_no_direct_messages_is_logged_and_harms_nobody(
 
 
 async def test_a_wrong_token_is_reported_in_words(tmp_path: Path) -> None:
-    async with fake.DiscordServer("another") as server:
-        house = Running(server)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5), connected(tmp_path, echo, server) as house.boswell:
-                pass
+    async with (
+        fake.DiscordServer("another") as server,
+        connected(tmp_path, echo, server, up=False) as boswell,
+    ):
+        await boswell.until(lambda: boswell.state()[0] == "down")
+        assert "does not know this bot token" in boswell.state()[1]
+        assert (await boswell.boswell("status")).exit_code == 1
+        assert server.gateway.identifies == []
 
 
 # Nothing missed

@@ -23,9 +23,18 @@ class Speaks(Protocol):
 
 @asynccontextmanager
 async def connected(
-    folder: Path, respond: Respond, discord: Speaks, settings: dict[str, Any] | None = None, **sections: Any
+    folder: Path,
+    respond: Respond,
+    discord: Speaks,
+    settings: dict[str, Any] | None = None,
+    *,
+    up: bool = True,
+    **sections: Any,
 ) -> AsyncIterator[Started]:
-    """Boswell, connected to `discord` for the block; `settings` are keys of adapters.discord, `sections` other sections."""
+    """Boswell, connected to `discord` for the block; `settings` are keys of adapters.discord, `sections` other sections.
+
+    With `up` False it is not waited for, because it can not connect.
+    """
     given = {
         "token": TOKEN,
         "base_url": discord.base_url,
@@ -34,7 +43,8 @@ async def connected(
     }
     sections = {"limits": {"turns_per_minute": 100_000}, **sections}
     async with started(folder, respond, "discord", given, Started, **sections) as house:
-        await house.until(lambda: house.state()[0] == "up")
+        if up:
+            await house.until(lambda: house.state()[0] == "up")
         yield house
 
 
