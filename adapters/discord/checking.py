@@ -49,7 +49,7 @@ async def look(http: HTTPClient, *, message_content: bool) -> Sequence[Finding]:
     invite = discord.utils.oauth_url(
         int(str(application["id"])), permissions=NEEDED, scopes=("bot", "applications.commands")
     )
-    where = f"in {len(servers)} servers" if len(servers) != 1 else "in one server"
+    where = {0: "in no server yet", 1: "in one server"}.get(len(servers), f"in {len(servers)} servers")
     findings.append(Finding(True, "discord", f"{where}; to invite it: {invite}"))
     return findings
 

@@ -22,7 +22,7 @@ from bot.cli import main
 from bot.commands import COMMANDS
 from config import load
 from tests.acceptance.test_cli import ANNA, run, started
-from tests.fakes import slack
+from tests.fakes import discord_server, slack
 from tests.fakes.record import README, ROOT, SAID, environ, record, shown
 from tests.fakes.telegram_server import TOKEN, TelegramServer
 
@@ -187,6 +187,40 @@ async def test_the_steps_to_slack_work_as_they_are_written(tmp_path: Path) -> No
             assert approved.stdout == "slack-T1-U77 is let in.\n"
             server.say(direct.id, "U77", "My name is Anna.")
             await server.wait_for(lambda _: any("Anna" in text for text in direct.texts()), 30)
+
+
+async def test_the_steps_to_discord_work_as_they_are_written(tmp_path: Path) -> None:
+    (init,) = re.findall(r"`\.venv/bin/boswell (init [^`]*discord[^`]*)`", TEXT)
+    async with discord_server.DiscordServer() as discord:
+        assert run(tmp_path, *init.split()).returncode == 0
+        path = tmp_path / "boswell.yaml"
+        missing = run(tmp_path, "check")
+        assert missing.returncode == 2
+        assert "DISCORD_BOT_TOKEN" in missing.stderr
+        # From here on with the local platform and no model, because nothing may be called that costs money.
+        text = path.read_text().replace("  discord:\n", f"  discord:\n    base_url: {discord.base_url}\n")
+        path.write_text(re.sub(r"provider: openai\n(?:    .*\n)+", "provider: demo\n", text))
+        token = {"DISCORD_BOT_TOKEN": discord_server.TOKEN}
+        live = await asyncio.to_thread(run, tmp_path, "check", "--live", **token)
+        assert live.returncode == 0, live.stdout + live.stderr
+        (invite,) = re.findall(r"https://discord\.com/oauth2/authorize\?\S+", live.stdout)
+        needed = int(re.findall(r"permissions=(\d+)", invite)[0])
+        channel = discord.channel(discord.guild(permissions=needed))  # somebody has opened the link
+        live = await asyncio.to_thread(run, tmp_path, "check", "--live", **token)
+        assert "in one server" in live.stdout
+        path.write_text(path.read_text().replace("${DISCORD_BOT_TOKEN}", discord_server.TOKEN))
+        async with started(tmp_path, "run"):
+            await discord.wait_for(lambda server: server.gateway.online(), 30)
+            direct = discord.dm(1001, "Anna").id
+            discord.say(direct, 1001, "hello")
+            await discord.wait_for(lambda server: bool(server.texts(direct)), 30)
+            (code,) = re.findall(r"\b[2-9A-Z]{8}\b", discord.texts(direct)[0])
+            approved = await asyncio.to_thread(run, tmp_path, "pair", "approve", code)
+            assert approved.stdout == "discord-1001 is let in.\n"
+            discord.say(channel.id, 1001, f"{discord.mention} My name is Anna")
+            await discord.wait_for(lambda server: "Nice to meet you, Anna." in server.texts(channel.id), 30)
+            discord.slash(channel.id, 1001, "help")
+            await discord.wait_for(lambda server: bool(server.private(1001)), 30)
 
 
 async def test_the_steps_to_telegram_work_as_they_are_written(tmp_path: Path) -> None:
