@@ -173,6 +173,19 @@ async def test_a_flood_of_commands_is_told_once_and_stop_works_all_the_same(tmp_
         assert sum("(ref t" in text for text in h.texts()) == 1
 
 
+async def test_a_flood_of_messages_is_told_once_and_calls_no_model(tmp_path: Path) -> None:
+    model = ScriptedModel(lambda r: "Fine.")
+    async with house(tmp_path, model, limits={"turns_per_minute": 5}) as h:
+        await h.hand_in(*(h.update("hello") for _ in range(40)))
+        await h.say("hello", user="2")
+        await h.settled()
+        assert len(model.requests) == 6
+        assert h.texts("2") == ["Fine."]
+        *answers, last = h.texts()
+        assert answers == ["Fine."] * 5
+        assert "(ref t" in last
+
+
 async def test_turns_of_one_person_wait_for_a_place_and_others_do_not_wait_for_them(tmp_path: Path) -> None:
     go = asyncio.Event()
     running: set[str] = set()
