@@ -53,18 +53,6 @@ class Spent:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Today:
-    """What a scope has spent in the day that runs. `unsettled`: calls in flight or cut off, at their upper estimate."""
-
-    turns: int
-    tokens: int
-    usd: float
-    unsettled_tokens: int
-    unsettled_usd: float
-    until: float
-
-
 @dataclass(slots=True)
 class _Day:
     """A row of `spend`, as it is to be: `id` is 0 until it is there, `moved` if it has another name or zone there."""
@@ -205,14 +193,6 @@ class Limits:
             tx.run("usage_release", id=reservation)
             self._unhold(tx, call, 0, 0)
 
-    def today(self, tx: Tx, person: str, zone: str, at: float) -> Today:
-        """What a person has spent today."""
-        return _today(_running(tx, f"person:{person}", zone, at))
-
-    def total(self, tx: Tx, at: float) -> Today:
-        """What everybody has spent today."""
-        return _today(_running(tx, "all", self._timezone, at))
-
     def spent(self, tx: Tx, person: str, chat_key: str, zone: str, at: float) -> list[Spent]:
         """How far each limit is used that is set: of the person, the chat and all, calls that are not settled included."""
         days = self._days(tx, person, chat_key, zone, at)
@@ -319,10 +299,6 @@ def _from(row: Any) -> _Day:
         row["held_nano"],
         row["warned"],
     )
-
-
-def _today(day: _Day) -> Today:
-    return Today(day.turns, day.tokens, day.nano / NANO, day.held_tokens, day.held_nano / NANO, day.until)
 
 
 def _date(zone: str, at: float) -> date:

@@ -11,13 +11,12 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from memory.database import Database, Tx
 
 By = Literal["person", "model", "day", "chat"]
-KINDS: tuple[By, ...] = get_args(By)
 QUARTER = 900  # seconds, see usage_by
 
 _FORMULA = tuple("=+-@\t\r")  # what makes a spreadsheet take a cell's text for a formula
