@@ -29,6 +29,7 @@ from adapters.base import (
     Refused,
     Unauthorized,
     Unavailable,
+    Update,
 )
 from bot import sentences
 from bot.events import Delta
@@ -225,6 +226,11 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def reply_to(update: Update) -> str:
+    """The message that an answer quotes: in a group that which it answers."""
+    return update.message_id if update.chat.kind == "group" else ""
 
 
 def _buttons(part: Part) -> tuple[Button, ...]:

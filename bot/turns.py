@@ -12,21 +12,21 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import structlog
 
-from adapters.base import AdapterError, Button, Chat, Update
-from bot import access, context, dead, pairing, sentences
+from adapters.base import Chat, Update
+from bot import access, context, dead, room, sentences
 from bot import stream as streams_
 from bot.access import Decision
 from bot.agent import Interrupted, ModelCall, Reply
-from bot.commands import COMMANDS, CommandContext
-from bot.delivery import Delivery
-from bot.engine import CONTROLS, Job
+from bot.asides import Asides
+from bot.commands import COMMANDS
+from bot.delivery import Delivery, reply_to
+from bot.engine import Job
 from bot.errors import BoswellError, LimitReached, TurnTimedOut
 from bot.events import AssistantSaid, Event, UserSaid, Variables
 from bot.limits import Places, Spent, cost
@@ -49,8 +49,6 @@ PLAUSIBLE = 2 * 86400.0  # seconds
 RETRY, RETRY_MOST = 5.0, 60.0  # seconds until a turn that the database failed is tried again
 MOST_ATTEMPTS = 12  # of one turn, over restarts
 GRACE = 15.0  # seconds past agent.turn_timeout after which a turn is taken to be stuck
-LEAVE_INTERVAL = 3600.0  # seconds between two tries to go out of one group
-REFUSAL_INTERVAL = 3600.0  # seconds between two refusals of one stranger
 
 
 class Turns:
@@ -74,7 +72,7 @@ class Turns:
         self.streams = Streams(database)
         self.stir: Callable[[], None] = lambda: None  # set by who acts on what commands decide
         self.report: Callable[[], Awaitable[str]] = _no_report  # set by who knows how the adapters are
-        self._left: dict[str, float] = {}
+        self.asides = Asides(self)
         self.places = Places(setup.concurrent_turns, setup.total_concurrent_turns)
         self.zones: OrderedDict[str, str] = OrderedDict()
         self._calls: dict[int, list[ModelCall]] = {}  # of running turns, for those that are stopped
@@ -86,7 +84,7 @@ class Turns:
         groups = setup.groups
         respond = setup.there(update.chat, update.person).respond or groups.respond
         decision = access.decide(update, setup.gate, respond, tuple(COMMANDS))
-        if decision == "leave" and self._left_lately(update.chat) and not update.interaction:
+        if decision == "leave" and self.asides.left_lately(update.chat) and not update.interaction:
             decision = "ignore"
         shared = update.chat.kind == "group" and groups.stream == "chat" and decision != "refuse"
         return decision, f"{update.chat.key}:{'*' if shared else update.person.id}"
@@ -95,8 +93,14 @@ class Turns:
         return self.setup.gate.commands(update.person)
 
     def overheard(self, tx: Tx, update: Update) -> None:
-        self._room_add(
-            tx, update.chat, update.message_id, update.person.name or update.person.id, update.text
+        room.add(
+            tx,
+            update.chat,
+            update.message_id,
+            update.person.name or update.person.id,
+            update.text,
+            self.now(),
+            self.setup.groups.window,
         )
 
     def migrated(self, tx: Tx, chat: Chat, new_id: str) -> None:
@@ -176,11 +180,11 @@ class Turns:
                 case "turn":
                     return await self._turn(job)
                 case "command":
-                    return await self._command(job)
+                    return await self.asides.command(job)
                 case "leave":
-                    return await self._leave(job)
+                    return await self.asides.leave(job)
                 case _:
-                    return await self._refuse(job)
+                    return await self.asides.refuse(job)
         except Fenced:
             return "taken over", {}
         except sqlite3.OperationalError:
@@ -188,7 +192,7 @@ class Turns:
         except Exception as exc:
             log.error("turn_broke", turn=job.id, ref=f"t{job.id}", error=type(exc).__name__)
             log.debug("turn_broke_in_full", turn=job.id, exc_info=exc)
-            return await self._broken(job, exc)
+            return await self.asides.broken(job, exc)
 
     async def abandon(self, job: Job) -> None:
         if job.resumed:
@@ -206,7 +210,7 @@ class Turns:
     async def _turn_with(self, setup: Setup, job: Job) -> tuple[str, dict[str, Any]]:
         problem = self._unreadable(setup, job.update)
         if problem:
-            await self._say(job, problem, "unreadable", stub=True)
+            await self.asides.say(job, problem, "unreadable", stub=True)
             return "unreadable", {}
         async with self.places.taken(job.update.person.id):
             # The turn's own time-out is inside the agent; this is for what hangs around it, or does not heed that one.
@@ -315,7 +319,7 @@ class Turns:
             new: list[Event] = [] if logged else self._said(setup, tx, jobs, claim.stream_id)
             first = streams_.write(tx, claim.stream_id, claim.turn_id, new, at) if new else 0
             part = self.delivery.begin(
-                tx, job.id, update.chat, self._reply_to(update), via=update.via, resumed=resumed
+                tx, job.id, update.chat, reply_to(update), via=update.via, resumed=resumed
             )
             if part is None:
                 raise Fenced(f"turn {job.id} has its reply already")
@@ -338,7 +342,7 @@ class Turns:
                 tx,
                 claim.turn_id,
                 update.chat,
-                self._reply_to(update),
+                reply_to(update),
                 sentences.limit_reached(denied, zone, update.person.language, f"t{claim.turn_id}"),
                 via=update.via,
                 language=update.person.language,
@@ -372,18 +376,9 @@ class Turns:
         text = "\n\n".join(j.update.text for j in jobs)
         if update.chat.kind == "private":
             return [UserSaid(text)]
-        speaker = update.person.name or update.person.id
-        window = setup.groups.window
-        room = ""
-        if window:
-            own = {j.update.message_id for j in jobs}
-            rows = tx.all(
-                "room_window", chat_key=update.chat.key, stream_id=stream_id, count=window + len(own)
-            )
-            lines = [_line(r["speaker"], r["text"]) for r in reversed(rows) if r["message_id"] not in own]
-            room = "\n".join(lines[-window:])
-            tx.run("room_see", chat_key=update.chat.key, stream_id=stream_id)
-        return [UserSaid(text, speaker, room)]
+        own = {j.update.message_id for j in jobs}
+        heard = room.window(tx, update.chat.key, stream_id, own, setup.groups.window)
+        return [UserSaid(text, update.person.name or update.person.id, heard)]
 
     async def _tool_context(self, variables: Variables, key: str) -> ToolContext:
         await self.journal.flush()  # a turn that has ended is in its file before anybody reads there
@@ -408,7 +403,7 @@ class Turns:
             tx,
             turn.claim.turn_id,
             update.chat,
-            self._reply_to(update),
+            reply_to(update),
             shown,
             via=update.via,
             language=turn.variables.language,
@@ -419,7 +414,8 @@ class Turns:
         if update.chat.kind == "group":
             chat = update.chat
             place = Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
-            self._room_add(tx, chat, f"reply:{turn.claim.turn_id}", turn.setup.agent.name, text)
+            message_id, name = f"reply:{turn.claim.turn_id}", turn.setup.agent.name
+            room.add(tx, chat, message_id, name, text, self.now(), turn.setup.groups.window)
         now = self.now()
         said_at = self._said_at(update, now)
         entry = TurnRecord(update.person.id, said_at, turn.variables.timezone, place, messages)
@@ -519,162 +515,11 @@ class Turns:
         self._completed(turn)
         return outcome
 
-    # Commands, refusals, and what breaks ---------------------------------------------------------------------------
-
-    async def _command(self, job: Job) -> tuple[str, dict[str, Any]]:
-        name = job.update.command or ""
-        if name == pairing.WELCOME and pairing.is_own(job.update):
-            await self._say(job, sentences.say("paired", job.update.person.language), "command:paired")
-            return "command:paired", {}
-        command = COMMANDS.get(name)
-        if command is None:
-            unknown = sentences.say("unknown_command", job.update.person.language, command=name)
-            await self._say(job, unknown, "command:unknown")
-            return "command:unknown", {}
-        if name not in CONTROLS:
-            zone, at = await self.zone(job.update.person.id), self.now()
-            denied = await self.database.write(
-                lambda tx: self.setup.limits.admit(tx, job.update.person.id, zone, at, command=True)
-            )
-            if denied is not None:
-                text = (
-                    None
-                    if denied.again
-                    else sentences.limit_reached(denied, zone, job.update.person.language, f"t{job.id}")
-                )
-                await self._say(job, lambda _: text, f"limited:{denied.limit}")
-                return f"limited:{denied.limit}", {}
-        await self.journal.flush()
-        answer = await command.handler(CommandContext(self, job))
-        await self._say(job, answer.text, f"command:{name}", answer.also, buttons=answer.buttons)
-        if answer.stirs:
-            self.stir()
-        return f"command:{name}", {}
-
-    async def _refuse(self, job: Job) -> tuple[str, dict[str, Any]]:
-        person, at = job.update.person, self.now()
-        chat = job.update.chat
-        by_code = self.setup.gate.policy(chat.platform) == "pairing"
-
-        def silent(tx: Tx) -> bool:
-            """Whether nothing is to be said; a code that was made before a crash is made anew, for it was not seen."""
-            row = tx.one("person_get", user_id=person.id)
-            if row is not None and row["refused_at"] > at - REFUSAL_INTERVAL and not job.resumed:
-                return True
-            return by_code and people.state(tx, person.id) == "denied"
-
-        def drop(tx: Tx) -> None:
-            tx.run("inbox_drop", id=job.id, problem="refused before")
-
-        if await self.database.read(silent):
-            await self._dismiss(job.update)
-            await self.database.write(drop)
-            return "refused silently", {}
-
-        def text(tx: Tx) -> str | None:
-            tx.run("person_refused", user_id=person.id, at=at)
-            if not by_code:
-                return sentences.say("refused", person.language, user_id=person.id)
-            code = people.ask(tx, person.id, person.name, asdict(chat), at)
-            return code and sentences.say("pairing", person.language, code=code)
-
-        said = await self._say(job, text, "refused")
-        return "refused" if said else "refused silently", {}
-
-    async def _leave(self, job: Job) -> tuple[str, dict[str, Any]]:
-        """Go out of a group where the configuration does not want us."""
-        chat = job.update.chat
-        await self._dismiss(job.update)
-        if not self._left_lately(chat):  # where it can not leave, it does not try for every message
-            self._left[chat.place] = self.now()
-            try:
-                await self.delivery.leave(chat)
-            except AdapterError as exc:
-                log.warning("not_left", chat=chat.key, problem=str(exc))
-        await self.database.write(
-            lambda tx: tx.run("inbox_drop", id=job.id, problem="not one of access.groups")
-        )
-        return "left", {}
-
-    def _left_lately(self, chat: Chat) -> bool:
-        return self._left.get(chat.place, 0.0) > self.now() - LEAVE_INTERVAL
-
-    async def _say(
-        self,
-        job: Job,
-        text: str | Callable[[Tx], str | None],
-        outcome: str,
-        also: Callable[[Tx], object] | None = None,
-        *,
-        buttons: Sequence[Button] = (),
-        stub: bool = False,
-    ) -> bool:
-        """Answer outside every stream: one transaction, then delivery. Whether anything is said (`text` may find nothing)."""
-        update = job.update
-
-        def unit(tx: Tx) -> list[Part]:
-            at = self.now()
-            claim = inbox.claim(tx, job.id, 0, [job.id, *(j.id for j in job.more)], at)
-            if claim is None:
-                return []
-            if also is not None:
-                also(tx)
-            words = text if isinstance(text, str) else text(tx)
-            parts = words and self.delivery.complete(
-                tx,
-                job.id,
-                update.chat,
-                self._reply_to(update),
-                words,
-                via=update.via,
-                buttons=buttons,
-                stub=stub,
-                language=update.person.language,
-            )
-            keep = job.decision in ("turn", "command") and dead.keeps(outcome)  # a stranger's words never
-            inbox.close(tx, claim, outcome, at, keep=keep)
-            return parts or []
-
-        parts = await self.database.write(unit)
-        self.delivery.submit(parts)
-        if not parts:
-            await self._dismiss(update)
-        return bool(parts)
-
-    async def _dismiss(self, update: Update) -> None:
-        """Nothing is said: who pressed a button or gave a slash command must not be left waiting for it."""
-        if update.interaction:
-            with suppress(AdapterError):
-                await self.delivery.dismiss(update.chat, update.via)
-
-    async def _broken(self, job: Job, exc: Exception) -> tuple[str, dict[str, Any]]:
-        """A fault of our own: the person still gets a sentence."""
-        await self.delivery.abandon(job.id)
-        text = sentences.failure(exc, f"t{job.id}", job.update.person.language)
-        await self._say(job, text, f"failed:{type(exc).__name__}", stub=True)
-        return f"failed:{type(exc).__name__}", {}
-
     def _said_at(self, update: Update, now: float) -> float:
         """The platform's time of a message, unless its clock (or ours) is plainly wrong: none holds messages for two days."""
         return update.at if abs(now - update.at) < PLAUSIBLE else now
 
     # Small things --------------------------------------------------------------------------------------------------
-
-    def _reply_to(self, update: Update) -> str:
-        return update.message_id if update.chat.kind == "group" else ""
-
-    def _room_add(self, tx: Tx, chat: Chat, message_id: str, speaker: str, text: str) -> None:
-        keep = self.setup.groups.window
-        if keep:
-            tx.run(
-                "room_add",
-                chat_key=chat.key,
-                message_id=message_id,
-                speaker=speaker,
-                text=text,
-                at=self.now(),
-            )
-            tx.run("room_trim", chat_key=chat.key, keep=keep)
 
     async def variables(self, update: Update, zone: str) -> Variables:
         """Who asks and where, for what is done outside a turn of the agent."""
@@ -690,12 +535,6 @@ class Turns:
             if len(self.zones) > 10_000:
                 self.zones.popitem(last=False)
         return zone
-
-
-def _line(speaker: str, text: str) -> str:
-    """What somebody said in a room. Neither a name nor a text can look as if somebody else had said it."""
-    name = " ".join(speaker.translate({ord("["): "(", ord("]"): ")"}).split())
-    return f"[{name}] " + "\n    ".join(text.splitlines())
 
 
 def _variables(tx: Tx, update: Update, zone: str, turn_id: str) -> Variables:

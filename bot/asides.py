@@ -1,0 +1,168 @@
+"""What is said outside every stream: answers to commands, refusals, what we say when something broke; and going out of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from adapters.base import AdapterError, Button, Chat, Update
+from bot import dead, pairing, sentences
+from bot.commands import COMMANDS, CommandContext
+from bot.delivery import reply_to
+from bot.engine import CONTROLS, Job
+from memory import inbox, people
+from memory.database import Tx
+from memory.outbox import Part
+
+if TYPE_CHECKING:
+    from bot.turns import Turns
+
+log = structlog.get_logger(__name__)
+
+LEAVE_INTERVAL = 3600.0  # seconds between two tries to go out of one group
+REFUSAL_INTERVAL = 3600.0  # seconds between two refusals of one stranger
+
+
+class Asides:
+    """Each verb brings a job to its end, and returns its outcome and what the log tells of it."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._left: dict[str, float] = {}
+
+    async def command(self, job: Job) -> tuple[str, dict[str, Any]]:
+        name = job.update.command or ""
+        if name == pairing.WELCOME and pairing.is_own(job.update):
+            await self.say(job, sentences.say("paired", job.update.person.language), "command:paired")
+            return "command:paired", {}
+        command = COMMANDS.get(name)
+        if command is None:
+            unknown = sentences.say("unknown_command", job.update.person.language, command=name)
+            await self.say(job, unknown, "command:unknown")
+            return "command:unknown", {}
+        if name not in CONTROLS:
+            zone, at = await self._turns.zone(job.update.person.id), self._turns.now()
+            denied = await self._turns.database.write(
+                lambda tx: self._turns.setup.limits.admit(tx, job.update.person.id, zone, at, command=True)
+            )
+            if denied is not None:
+                text = (
+                    None
+                    if denied.again
+                    else sentences.limit_reached(denied, zone, job.update.person.language, f"t{job.id}")
+                )
+                await self.say(job, lambda _: text, f"limited:{denied.limit}")
+                return f"limited:{denied.limit}", {}
+        await self._turns.journal.flush()
+        answer = await command.handler(CommandContext(self._turns, job))
+        await self.say(job, answer.text, f"command:{name}", answer.also, buttons=answer.buttons)
+        if answer.stirs:
+            self._turns.stir()
+        return f"command:{name}", {}
+
+    async def refuse(self, job: Job) -> tuple[str, dict[str, Any]]:
+        person, at = job.update.person, self._turns.now()
+        chat = job.update.chat
+        by_code = self._turns.setup.gate.policy(chat.platform) == "pairing"
+
+        def silent(tx: Tx) -> bool:
+            """Whether nothing is to be said; a code that was made before a crash is made anew, for it was not seen."""
+            row = tx.one("person_get", user_id=person.id)
+            if row is not None and row["refused_at"] > at - REFUSAL_INTERVAL and not job.resumed:
+                return True
+            return by_code and people.state(tx, person.id) == "denied"
+
+        def drop(tx: Tx) -> None:
+            tx.run("inbox_drop", id=job.id, problem="refused before")
+
+        if await self._turns.database.read(silent):
+            await self.dismiss(job.update)
+            await self._turns.database.write(drop)
+            return "refused silently", {}
+
+        def text(tx: Tx) -> str | None:
+            tx.run("person_refused", user_id=person.id, at=at)
+            if not by_code:
+                return sentences.say("refused", person.language, user_id=person.id)
+            code = people.ask(tx, person.id, person.name, asdict(chat), at)
+            return code and sentences.say("pairing", person.language, code=code)
+
+        said = await self.say(job, text, "refused")
+        return "refused" if said else "refused silently", {}
+
+    async def leave(self, job: Job) -> tuple[str, dict[str, Any]]:
+        """Go out of a group where the configuration does not want us."""
+        chat = job.update.chat
+        await self.dismiss(job.update)
+        if not self.left_lately(chat):  # where it can not leave, it does not try for every message
+            self._left[chat.place] = self._turns.now()
+            try:
+                await self._turns.delivery.leave(chat)
+            except AdapterError as exc:
+                log.warning("not_left", chat=chat.key, problem=str(exc))
+        await self._turns.database.write(
+            lambda tx: tx.run("inbox_drop", id=job.id, problem="not one of access.groups")
+        )
+        return "left", {}
+
+    def left_lately(self, chat: Chat) -> bool:
+        return self._left.get(chat.place, 0.0) > self._turns.now() - LEAVE_INTERVAL
+
+    async def say(
+        self,
+        job: Job,
+        text: str | Callable[[Tx], str | None],
+        outcome: str,
+        also: Callable[[Tx], object] | None = None,
+        *,
+        buttons: Sequence[Button] = (),
+        stub: bool = False,
+    ) -> bool:
+        """Answer outside every stream: one transaction, then delivery. Whether anything is said (`text` may find nothing)."""
+        update = job.update
+
+        def unit(tx: Tx) -> list[Part]:
+            at = self._turns.now()
+            claim = inbox.claim(tx, job.id, 0, [job.id, *(j.id for j in job.more)], at)
+            if claim is None:
+                return []
+            if also is not None:
+                also(tx)
+            words = text if isinstance(text, str) else text(tx)
+            parts = words and self._turns.delivery.complete(
+                tx,
+                job.id,
+                update.chat,
+                reply_to(update),
+                words,
+                via=update.via,
+                buttons=buttons,
+                stub=stub,
+                language=update.person.language,
+            )
+            keep = job.decision in ("turn", "command") and dead.keeps(outcome)  # a stranger's words never
+            inbox.close(tx, claim, outcome, at, keep=keep)
+            return parts or []
+
+        parts = await self._turns.database.write(unit)
+        self._turns.delivery.submit(parts)
+        if not parts:
+            await self.dismiss(update)
+        return bool(parts)
+
+    async def dismiss(self, update: Update) -> None:
+        """Nothing is said: who pressed a button or gave a slash command must not be left waiting for it."""
+        if update.interaction:
+            with suppress(AdapterError):
+                await self._turns.delivery.dismiss(update.chat, update.via)
+
+    async def broken(self, job: Job, exc: Exception) -> tuple[str, dict[str, Any]]:
+        """A fault of our own: the person still gets a sentence."""
+        await self._turns.delivery.abandon(job.id)
+        text = sentences.failure(exc, f"t{job.id}", job.update.person.language)
+        await self.say(job, text, f"failed:{type(exc).__name__}", stub=True)
+        return f"failed:{type(exc).__name__}", {}
