@@ -7,6 +7,7 @@ empty section in one place and a value left out in another. Unknown keys come to
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_origin
@@ -20,6 +21,7 @@ from config.schema import Config
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^}]*)?\}|\$\{")
 _WITHOUT_BRACES = re.compile(r"\$([A-Z_][A-Z0-9_]*)")
+_MOST = 1_000_000  # bytes; it is read again at every reload, while people wait for their answers
 
 
 class Unreadable(Exception):
@@ -33,9 +35,19 @@ class Unreadable(Exception):
 
 
 def read_text(path: Path) -> str:
-    """A file's text, without a byte order mark. Raises Unreadable."""
+    """A file's text, without a byte order mark. Raises Unreadable.
+
+    What is no ordinary file is not opened: whoever reads a pipe without a writer waits for ever, and /dev/zero has no end.
+    """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise Unreadable("this is no ordinary file", "name one that can be read again and again")
+        with path.open("rb") as file:
+            content = file.read(_MOST + 1)
+        if len(content) > _MOST:
+            raise Unreadable(f"the file is larger than {_MOST:,} bytes", "check the path")
+        return content.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         raise Unreadable("there is no such file", "check the path", missing=True) from None
     except IsADirectoryError:

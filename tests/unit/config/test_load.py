@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,27 @@ def test_a_file_that_was_asked_for_must_be_there() -> None:
 def test_a_directory_is_no_configuration() -> None:
     Path("boswell.yaml").mkdir()
     with pytest.raises(ConfigError, match=r"^boswell\.yaml: this is a directory"):
+        load(None, {})
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to(os.devnull)], ids=["pipe", "device"]
+)
+@pytest.mark.parametrize("key", ["", "prompt_file", "api_key"])
+def test_a_pipe_or_a_device_is_not_waited_for(make: Callable[[Path], None], key: str) -> None:
+    make(Path("odd"))
+    model = "models: {{main: {{provider: openai, api_key: {}}}}}"
+    if key == "prompt_file":
+        Path("boswell.yaml").write_text("agent: {prompt_file: odd}")
+    elif key:
+        Path("boswell.yaml").write_text(model.format("file:odd"))
+    with pytest.raises(ConfigError, match="this is no ordinary file"):
+        load(Path("boswell.yaml" if key else "odd"), {})
+
+
+def test_a_huge_file_is_not_worked_through() -> None:
+    Path("boswell.yaml").write_text("agent: {prompt: " + "a" * 1_000_000 + "}")
+    with pytest.raises(ConfigError, match="larger than 1,000,000 bytes"):
         load(None, {})
 
 
