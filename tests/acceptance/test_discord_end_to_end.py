@@ -187,6 +187,25 @@ async def test_a_stop_button_stops_the_answer_of_whoever_presses_it(
         assert pressed.state in ("quiet", "answered")
 
 
+async def test_a_stop_button_works_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.delivery.STOP_BUTTON", 0.01)
+    monkeypatch.setattr("bot.app.DRAIN", 0.1)
+    async with fake.DiscordServer() as server:
+        server.dm(ANNA, "Anna", DM)
+        respond = half_until(asyncio.Event())
+        async with connected(tmp_path, respond, server):
+            server.say(DM, ANNA, "go")
+            await server.wait_for(lambda s: s.ours(DM) and s.ours(DM)[0].buttons())
+        [message] = server.ours(DM)
+        async with connected(tmp_path, respond, server) as boswell:
+            await boswell.until(lambda: boswell.model.requests)
+            await server.wait_for(lambda _: message.buttons())
+            server.press(message, sentences.STOP_BUTTON, ANNA)
+            await server.wait_for(lambda s: s.texts(DM) == [f"Half\n\n{sentences.STOPPED_MARK}"])
+            await server.wait_for(lambda s: s.private(ANNA) == [sentences.STOPPED])
+        assert message.buttons() == {}
+
+
 # Slash commands
 
 
