@@ -21,6 +21,18 @@ class _Ids:
     def __contains__(self, id_: str) -> bool:
         return id_ in self._exact or id_.startswith(self._prefixes)
 
+    def has_place(self, place: str, person: str) -> bool:
+        """Whether everybody in a group is meant.
+
+        A `*` in place of all ids of a workspace stands for its people, and not for others' people who are guests in its channels.
+        """
+        parts = person.count("-")
+        return place in self._exact or any(
+            place.startswith(prefix)
+            for prefix in self._prefixes
+            if not (prefix.endswith("-") and prefix.count("-") == parts)
+        )
+
 
 class Gate:
     """Everybody is a stranger but those in `allow` (or speaking in a group that is), operators, and those who were approved.
@@ -51,8 +63,11 @@ class Gate:
         there = self._allow_there.get(platform)
         if there is None:
             there = self._allow_there[platform] = _Ids(self._there(platform).allow)
-        ids = (person.id,) if chat.kind == "private" else (person.id, chat.place)
-        return any(id_ in self._allow or id_ in there for id_ in ids)
+        if person.id in self._allow or person.id in there:
+            return True
+        return chat.kind == "group" and any(
+            ids.has_place(chat.place, person.id) for ids in (self._allow, there)
+        )
 
     def anybody(self) -> bool:
         """Whether an operator has let anybody in."""

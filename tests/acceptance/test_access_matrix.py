@@ -188,7 +188,7 @@ def problems(cell: Cell, world: World) -> Iterator[str]:
         yield f"{'shown' if alone else 'told alone'}: {other}, and it should be nothing"
     leaves = cell.standing == "left" and cell.kind.name not in TELLING
     if world.left(cell.number) != leaves:
-        yield "the group was left" if not leaves else "the group was not left"
+        yield f"the group was left {world.left(cell.number)} times"
     if world.waiting(cell.number):
         yield "the person was left waiting for an answer"
     asked = sum(cell.word(time) in text for text in world.asked() for time in (1, 2))
@@ -242,3 +242,178 @@ async def test_each_kind_of_event_has_its_outcome_for_everybody(
         assert not found, "\n" + "\n".join(found)
         paid = [c for c in chosen if c.standing == "in" and c.kind.gives is answer]
         assert calls == 2 * len(paid), "a model was asked for something that nobody said"
+
+
+async def test_a_stranger_hears_more_after_an_hour_only(tmp_path: Path) -> None:
+    chosen = [
+        Cell(20_000 + 100 * row + column, state, kind)
+        for row, state in enumerate(state for state in STATES if state.configuration == "pairing")
+        for column, kind in enumerate(KINDS)
+        if kind.asks and state.private in ("code", "silent")
+    ]
+    decisions: dict[str, list[str]] = {}
+    for cell in chosen:
+        decisions.setdefault(cell.state.decided, []).append(matrix.InMemory.person(cell.number))
+    decisions.pop("", None)
+    section = {"policy": "pairing"}
+    async with matrix.in_memory(tmp_path, decisions, time.time(), access=section) as world:
+        for hour in range(3):
+            for turn in (1, 2):
+                for cell in chosen:
+                    await world.do(cell.kind.name, cell.number, cell.word(turn))
+                await world.settle()
+            for cell in chosen:
+                said = [*world.shown(cell.number), *world.told(cell.number)]
+                assert all(CODE.fullmatch(one) for one in said), said
+                first = {"code": 1, "silent": 0}[cell.standing]
+                denied = cell.state.decided == "denied"
+                assert len(said) == (0 if denied else hour + first), f"{cell.state.name}: {cell.kind.name}"
+            world.clock[0] += 3601
+        assert world.asked() == []
+
+
+# What is forged
+
+ONE_EACH = ("memory", "telegram polling", "slack socket", "discord")
+STRANGER, FRIEND, WAITING, OPERATOR = 51_001, 52_002, 53_003, 54_004  # cells
+
+
+def look_alikes(cell: int) -> list[str]:
+    """User ids that are not the cell's person's, on any platform, but for a hair."""
+    return [
+        *(f"telegram-{number}" for number in (f"{cell}1", f"1{cell}", str(cell)[:-1], f"-{cell}")),
+        *(f"slack-{number}" for number in (f"T1-U{cell}1", f"T1-U{str(cell)[:-1]}", f"T11-U{cell}")),
+        *(f"slack-{number}" for number in (f"T2-U{cell}", f"T1-W{cell}", "T2-*", "T11-*")),
+        *(f"discord-{number}" for number in (f"{cell}1", f"1{cell}", str(cell)[:-1], f"{cell}-*")),
+    ]
+
+
+@pytest.mark.parametrize("platform", ONE_EACH)
+async def test_nobody_is_let_in_for_an_id_or_a_name_that_looks_like_anothers(
+    tmp_path: Path, platform: str
+) -> None:
+    start, kind = PLATFORMS[platform]
+    own = {kind.person(STRANGER), kind.group(STRANGER)}
+    others = [f"{other}-{STRANGER}" for other in ("telegram", "discord")] + [f"slack-T1-U{STRANGER}"]
+    listed = [one for one in [*look_alikes(STRANGER), *others] if one not in own]
+    if platform == "memory":  # an id as the platform itself writes it, and of no other person
+        listed += [f"memory-{STRANGER}1", f"memory-{str(STRANGER)[:-1]}", f"Memory-{STRANGER}"]
+    operator = kind.person(OPERATOR)
+    section = {
+        "policy": "closed",
+        "allow": listed,
+        "operators": [operator, *(one for one in listed if "*" not in one)],
+    }
+    async with start(tmp_path, {}, time.time(), access=section) as world:
+        for number, name in enumerate((operator, listed[0], "*", "", "Boswell")):
+            for what in ("message", "mention", "command", "button"):
+                cell = STRANGER if number == 0 else 55_000 + number
+                world.names[cell] = name
+                await world.do(what, cell, "zqword")
+                await world.settle()
+        await world.do("press", STRANGER, "pair list")
+        await world.do("press", STRANGER, f"pair revoke {operator}")
+        await world.settle()
+        for cell in (STRANGER, *range(55_001, 55_005)):
+            said = [*world.shown(cell), *world.told(cell)]
+            assert said == [say("refused", user_id=kind.person(cell))]
+        assert world.asked() == []
+        assert world.kept("zqword") == []
+
+
+FORGED = (
+    "stop 999",
+    "stop all",
+    "stop 1 OR 1=1",
+    "pair",
+    "pair list",
+    "pair approve {code}",
+    "pair deny {code}",
+    "pair revoke {friend}",
+    "paired",
+    "boswell",
+    "zqgarbage",
+    "\N{CAT}" * 16,
+    "stop " + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 29,
+    "/stop",
+    "stop\n999",
+    "' ; DROP TABLE inbox; --",
+    "{}",
+    "-1",
+)
+
+
+@pytest.mark.parametrize("platform", ONE_EACH)
+async def test_forged_data_of_a_button_does_no_more_than_its_presser_may(
+    tmp_path: Path, platform: str
+) -> None:
+    start, kind = PLATFORMS[platform]
+    friends = range(
+        FRIEND, FRIEND + len(FORGED)
+    )  # one for each, or the platform's pace would hold the answers up
+    friend = kind.person(FRIEND)
+    decisions = {"approved": [kind.person(one) for one in friends], "pending": [kind.person(WAITING)]}
+    section = {"policy": "pairing", "operators": [kind.person(OPERATOR)]}
+    everything = """SELECT user_id, state, "by" FROM access ORDER BY user_id"""
+    async with start(tmp_path, decisions, time.time(), access=section) as world:
+        [(code,)] = world.rows("SELECT code FROM pairing")
+        decided = world.rows(everything)
+        forged = [data.replace("{code}", code).replace("{friend}", friend) for data in FORGED]
+        for data in forged:
+            await world.do("press", STRANGER, data)
+            await world.settle()
+        [own] = [one for one in world.told(STRANGER) if CODE.fullmatch(one)]
+        assert world.told(STRANGER) == [own], "a stranger gets a code for the first, and silence for the rest"
+        assert code not in own
+        assert world.kept("zqgarbage") == []
+        for one, data in zip(friends, forged, strict=True):
+            await world.do("press", one, data)
+        await world.settle()
+        told = [text for one in friends for text in world.told(one)]
+        assert say("nothing_to_stop") in told
+        assert not any(code in text or kind.person(WAITING) in text for text in told)
+        assert [world.shown(one) for one in (STRANGER, *friends)] == [[]] * (1 + len(forged))
+        assert world.rows(everything) == decided
+        assert (code,) in world.rows("SELECT code FROM pairing")
+        assert world.asked() == []
+        assert "'log_level': 'error'" not in world.logged()
+
+
+async def test_somebody_of_another_workspace_with_the_same_user_id_is_somebody_else(tmp_path: Path) -> None:
+    """In a channel that two organisations share, people of the other one speak as well."""
+    section = {"policy": "closed", "allow": [f"slack-T1-U{FRIEND}", "slack-T1-*"]}
+    async with matrix_slack.slack_socket(tmp_path, {}, time.time(), access=section) as world:
+        for text in ("@boswell zqforeign", "@boswell /history"):
+            world.server.say(f"C{FRIEND}", f"U{FRIEND}", text, user_team="T2", team="T2")
+        world.server.say(f"D{FRIEND}", f"U{FRIEND}", "zqforeign", user_team="T2", team="T2")
+        await world.settle()
+        assert world.shown(FRIEND) == [say("refused", user_id=f"slack-T2-U{FRIEND}")]
+        assert world.kept("zqforeign") == []
+        assert world.asked() == []
+        await world.do("message", FRIEND, "zqown")
+        await world.settle()
+        assert "You said: zqown" in world.shown(FRIEND)
+
+
+async def test_whom_one_server_lets_in_is_a_stranger_in_another_one_and_in_private(tmp_path: Path) -> None:
+    server = matrix_discord.SERVER + FRIEND
+    section = {"policy": "closed", "allow": [f"discord-{server}-*"]}
+    async with matrix_discord.discord(tmp_path, {}, time.time(), access=section) as world:
+        for what in ("mention", "group slash"):
+            await world.do(what, FRIEND, "zq52here1z")
+        await world.settle()
+        assert world.shown(FRIEND) == ["You said: zq52here1z"]
+        assert world.told(FRIEND) == [say("timezone_unknown")]
+        await world.do("mention", STRANGER, "zq52there1z")  # so that there is another server
+        await world.settle()
+        world.slash_in(STRANGER, FRIEND, "timezone", "zq52elsewhere1z")
+        world.slash_in(STRANGER, FRIEND, "history", "")
+        await world.settle()
+        refused = say("refused", user_id=f"discord-{FRIEND}")
+        assert world.told(FRIEND) == [say("timezone_unknown"), refused]
+        assert not world.waiting(FRIEND)
+        await world.do("message", FRIEND, "zq52elsewhere1z")
+        await world.settle()
+        assert world.shown(FRIEND) == ["You said: zq52here1z"], "silence for an hour, in private, too"
+        assert world.kept("zq52elsewhere1z") == []
+        assert len(world.asked()) == 1

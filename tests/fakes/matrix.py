@@ -6,7 +6,6 @@ their files and groups, and the data of their buttons have a word that stands no
 
 from __future__ import annotations
 
-import itertools
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -17,7 +16,7 @@ from typing import Any, ClassVar
 
 import aiohttp
 
-from adapters.base import Chat, Person
+from adapters.base import Chat, Person, parse_command
 from memory import people
 from memory.database import Tx, open_database
 from tests.fakes.house import House, house
@@ -42,11 +41,21 @@ def echo(request: Request) -> Step:
 
 
 class World:
-    """A platform. Every verb that is a kind of event takes the cell and the word; the rest is what can be seen of it."""
+    """A platform. Every verb that is a kind of event takes the cell and the word; the rest is what can be seen of it.
+
+    "press" is one more kind: a button whose data is all the word, as only a forged client sends it.
+    """
 
     platform: str
     lacks: ClassVar[Mapping[str, str]] = {}  # kind of event → why there is none
     data: Path  # all that Boswell keeps
+
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}  # of people who do not bear their cell's
+
+    def name(self, cell: int) -> str:
+        """What the cell's person calls themselves."""
+        return self.names.get(cell, name_of(cell))
 
     @staticmethod
     def person(cell: int) -> str:
@@ -74,8 +83,8 @@ class World:
         """What the cell's person alone was shown."""
         raise NotImplementedError
 
-    def left(self, cell: int) -> bool:
-        """Whether the bot went out of the cell's group."""
+    def left(self, cell: int) -> int:
+        """How often the bot went out of the cell's group."""
         raise NotImplementedError
 
     def waiting(self, cell: int) -> bool:
@@ -90,16 +99,20 @@ class World:
         """All that was logged, at every level."""
         return ""
 
-    def kept(self, word: str) -> list[str]:
-        """The tables, and the files with their names, that hold a word."""
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database has on disk now."""
         path = next(self.data.rglob("boswell.db"))
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            tables = [r[0] for r in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            found = [
-                f"table {table}"
-                for table in tables
-                if any(word in str(v) for row in database.execute(f"SELECT * FROM {table}") for v in row)
-            ]
+            return database.execute(query).fetchall()
+
+    def kept(self, word: str) -> list[str]:
+        """The tables, and the files with their names, that hold a word."""
+        tables = [name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = [
+            f"table {table}"
+            for table in tables
+            if any(word in str(value) for row in self.rows(f"SELECT * FROM {table}") for value in row)
+        ]
         files = [
             f"file {file.relative_to(self.data)}"
             for file in sorted(self.data.rglob("*"))
@@ -137,10 +150,12 @@ class InMemory(World):
         "added": "adapters do not tell of it",
     }
 
-    def __init__(self, house: House, model: ScriptedModel) -> None:
+    def __init__(self, house: House, model: ScriptedModel, clock: list[float]) -> None:
+        super().__init__()
         self._house = house
         self._model = model
-        self._presses = itertools.count()
+        self.clock = clock
+        self._given: list[str] = []  # the `via` of every slash command and pressed button
         self.data = house.folder
 
     @staticmethod
@@ -153,8 +168,10 @@ class InMemory(World):
 
     async def do(self, kind: str, cell: int, word: str) -> None:
         group = Chat("memory", f"-{cell}", "group", word)
-        more: dict[str, Any] = {"person": Person(f"memory-{cell}", name_of(cell), "en")}
+        more: dict[str, Any] = {"person": Person(f"memory-{cell}", self.name(cell), "en")}
         text = word
+        if kind == "press" and parse_command(f"/{word}")[0] is None:
+            return  # adapters take no data for theirs that is no command
         match kind:
             case "plain":
                 more["chat"] = group
@@ -169,21 +186,20 @@ class InMemory(World):
                 more |= {"chat": group} if "group" in kind else {}
             case "slash" | "group slash":
                 text = f"/timezone {word}"
-                more |= {"via": f"{cell} {next(self._presses)}", "message_id": "", "addressed": True}
+                more |= {"via": self._via(cell), "message_id": "", "addressed": True}
                 more |= {"chat": group} if "group" in kind else {}
-            case "button":
-                text = f"/stop {word}"
-                more |= {
-                    "via": f"{cell} {next(self._presses)}",
-                    "message_id": "",
-                    "chat": group,
-                    "addressed": True,
-                }
+            case "button" | "press":
+                text = f"/{word}" if kind == "press" else f"/stop {word}"
+                more |= {"via": self._via(cell), "message_id": "", "chat": group, "addressed": True}
             case "file":
                 text, more["unsupported"] = "", "a file"
             case "removed":
                 more |= {"kind": "left", "chat": group}
         await self._house.say(text, str(cell), **more)
+
+    def _via(self, cell: int) -> str:
+        self._given.append(f"{cell} {len(self._given)}")
+        return self._given[-1]
 
     async def settle(self) -> None:
         await self._house.settled()
@@ -195,11 +211,13 @@ class InMemory(World):
     def told(self, cell: int) -> list[str]:
         return [t for via, t in self._house.adapter.answers.items() if via.startswith(f"{cell} ")]
 
-    def left(self, cell: int) -> bool:
-        return f"-{cell}" in self._house.adapter.left
+    def left(self, cell: int) -> int:
+        return self._house.adapter.left.count(f"-{cell}")
 
     def waiting(self, cell: int) -> bool:
-        return False
+        adapter = self._house.adapter
+        pressed = {via for via in self._given if via.startswith(f"{cell} ")}
+        return bool(pressed - set(adapter.answers) - set(adapter.dismissed))
 
     def asked(self) -> list[str]:
         return [repr(request.events) for request in self._model.requests]
@@ -212,14 +230,16 @@ async def in_memory(
     model = ScriptedModel(lambda request: f"You said: {request.events[-1].text}")  # type: ignore[union-attr]  # a person's
     await seed(folder / "boswell.db", decisions, at)
     sections = {"limits": {"turns_per_minute": None}, **sections}
-    async with house(folder, model, now=lambda: at, **sections) as running:
-        yield InMemory(running, model)
+    clock = [at]
+    async with house(folder, model, now=lambda: clock[0], **sections) as running:
+        yield InMemory(running, model, clock)
 
 
 class Live(World):
     """A platform whose scripted server a whole Boswell is connected to."""
 
     def __init__(self, boswell: Started) -> None:
+        super().__init__()
         self.boswell = boswell
         self.data = boswell.path.parent / "data"
 
@@ -265,13 +285,13 @@ class Telegram(Live):
         await self.server.wait_for(lambda server: not server.pending)
 
     def message(self, cell: int, word: str) -> None:
-        self.server.say(cell, cell, word, name=name_of(cell))
+        self.server.say(cell, cell, word, name=self.name(cell))
 
     def plain(self, cell: int, word: str) -> None:
-        self.server.say(-cell, cell, word, name=name_of(cell), title=word)
+        self.server.say(-cell, cell, word, name=self.name(cell), title=word)
 
     def mention(self, cell: int, word: str) -> None:
-        self.server.say(-cell, cell, f"@boswell_bot {word}", name=name_of(cell), title=word)
+        self.server.say(-cell, cell, f"@boswell_bot {word}", name=self.name(cell), title=word)
 
     def reply(self, cell: int, word: str) -> None:
         before = {
@@ -281,36 +301,39 @@ class Telegram(Live):
             "from": self.server.bot,
         }
         self.server.say(
-            -cell, cell, word, name=name_of(cell), title=word, reply_to={**before, "text": BEFORE}
+            -cell, cell, word, name=self.name(cell), title=word, reply_to={**before, "text": BEFORE}
         )
 
     def edit(self, cell: int, word: str) -> None:
-        self.server.edit(cell, cell, 1, word, name=name_of(cell))
+        self.server.edit(cell, cell, 1, word, name=self.name(cell))
 
     def group_edit(self, cell: int, word: str) -> None:
-        self.server.edit(-cell, cell, 1, f"@boswell_bot {word}", name=name_of(cell), title=word)
+        self.server.edit(-cell, cell, 1, f"@boswell_bot {word}", name=self.name(cell), title=word)
 
     def command(self, cell: int, word: str) -> None:
-        self.server.say(cell, cell, f"/timezone {word}", name=name_of(cell))
+        self.server.say(cell, cell, f"/timezone {word}", name=self.name(cell))
 
     def group_command(self, cell: int, word: str) -> None:
-        self.server.say(-cell, cell, f"/timezone {word}", name=name_of(cell), title=word)
+        self.server.say(-cell, cell, f"/timezone {word}", name=self.name(cell), title=word)
 
     def button(self, cell: int, word: str) -> None:
-        self.server.press(-cell, cell, f"stop {word}", name=name_of(cell), title=word)
+        self.press(cell, f"stop {word}")
+
+    def press(self, cell: int, data: str) -> None:
+        self.server.press(-cell, cell, data, name=self.name(cell), title=data)
 
     def reaction(self, cell: int, word: str) -> None:
-        self.server.react(cell, cell, word, name=name_of(cell))
+        self.server.react(cell, cell, word, name=self.name(cell))
 
     def file(self, cell: int, word: str) -> None:
         document = {"file_id": word, "file_unique_id": word, "file_name": f"{word}.pdf"}
-        self.server.say(cell, cell, None, name=name_of(cell), document=document)
+        self.server.say(cell, cell, None, name=self.name(cell), document=document)
 
     def added(self, cell: int, word: str) -> None:
-        self.server.invite(-cell, cell, name=name_of(cell), title=word)
+        self.server.invite(-cell, cell, name=self.name(cell), title=word)
 
     def removed(self, cell: int, word: str) -> None:
-        self.server.block(-cell, cell, name=name_of(cell), title=word)
+        self.server.block(-cell, cell, name=self.name(cell), title=word)
 
     def shown(self, cell: int) -> list[str]:
         return [*self.server.chat(cell).texts, *self.server.chat(-cell).texts]
@@ -318,8 +341,8 @@ class Telegram(Live):
     def told(self, cell: int) -> list[str]:
         return [text for user, text in self.server.notices if user == cell]
 
-    def left(self, cell: int) -> bool:
-        return -cell in self.server.left
+    def left(self, cell: int) -> int:
+        return self.server.left.count(-cell)
 
     def waiting(self, cell: int) -> bool:
         return cell in self.server.pressed.values()

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from adapters.base import parse_command
 from tests.fakes.discord_running import Running, running
 from tests.fakes.discord_server import Channel, Interaction, Message
-from tests.fakes.matrix import BEFORE, Live, echo, name_of, seed
+from tests.fakes.matrix import BEFORE, Live, echo, seed
 
 DIRECT, SERVER, ROOM = 1_000_000, 2_000_000, 3_000_000  # plus the cell's number: its places
 
@@ -56,12 +57,12 @@ class Discord(Live):
         self._keys.append(f"edit:{message.id}")
 
     def _direct(self, cell: int) -> Channel:
-        channel = self.server.dm(cell, name_of(cell), DIRECT + cell)
+        channel = self.server.dm(cell, self.name(cell), DIRECT + cell)
         self._touched[channel.id] = channel
         return channel
 
     def _room(self, cell: int, word: str = "") -> Channel:
-        self.server.state.user(cell, name_of(cell))
+        self.server.state.user(cell, self.name(cell))
         channel = self.server.state.channels.get(ROOM + cell)
         if channel is None:
             channel = self.server.channel(self.server.guild(SERVER + cell, word), ROOM + cell, word)
@@ -102,6 +103,10 @@ class Discord(Live):
     def group_slash(self, cell: int, word: str) -> None:
         self._interact(self.server.slash(self._room(cell, word).id, cell, "timezone", word))
 
+    def slash_in(self, room: int, cell: int, command: str, args: str) -> None:
+        """A cell's person gives a slash command in another cell's group."""
+        self._interact(self.server.slash(self._room(room).id, cell, command, args))
+
     def button(self, cell: int, word: str) -> None:
         self.press(cell, f"stop {word}")
 
@@ -109,7 +114,9 @@ class Discord(Live):
         """A button of ours is pressed that has this command."""
         button = {"type": 2, "style": 2, "label": "Press", "custom_id": f"boswell:{command}"}
         message = self._before(cell, command, [{"type": 1, "components": [button]}])
-        self._interact(self.server.press(message, "Press", cell))
+        given = self.server.press(message, "Press", cell)
+        if parse_command(f"/{command}")[0] is not None:  # else it is not taken for one of ours
+            self._interact(given)
 
     def reaction(self, cell: int, word: str) -> None:
         given = {"user_id": str(cell), "channel_id": str(self._direct(cell).id), "message_id": "1"}
@@ -147,7 +154,7 @@ class Discord(Live):
     def told(self, cell: int) -> list[str]:
         return self.server.private(cell)
 
-    def left(self, cell: int) -> bool:
+    def left(self, cell: int) -> int:
         room = self.server.state.channels.get(ROOM + cell)
         return (
             room is not None and cell not in self._removed and SERVER + cell not in self.server.state.guilds

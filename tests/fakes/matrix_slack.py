@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.fakes import slack as fake
-from tests.fakes.matrix import BEFORE, Live, echo, name_of, seed
+from tests.fakes.matrix import BEFORE, Live, echo, seed
 from tests.fakes.slack.workspace import new_ts
 from tests.fakes.slack_running import Mode, Running, running
 
@@ -33,7 +33,7 @@ class Slack(Live):
         return f"slack-{TEAM}-C{cell}"
 
     async def do(self, kind: str, cell: int, word: str) -> None:
-        self.server.first.person(f"U{cell}", name_of(cell))
+        self.server.first.person(f"U{cell}", self.name(cell))
         if f"C{cell}" not in self.server.first.channels:
             self.server.channel(f"C{cell}", f"U{cell}").name = word
             self.server.channel(f"D{cell}", f"U{cell}")
@@ -121,7 +121,7 @@ class Slack(Live):
             for text in self.server.first.whispers(channel, f"U{cell}")
         ]
 
-    def left(self, cell: int) -> bool:
+    def left(self, cell: int) -> int:
         return cell not in self._removed and not self.server.channel(f"C{cell}").joined
 
     def waiting(self, cell: int) -> bool:
