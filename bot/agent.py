@@ -76,10 +76,11 @@ class Reply:
 Record = Callable[[Tx, Sequence[ModelCall], Reply | None], Any]
 """Runs in each transaction that logs what a model said, with the calls since the last one, and with the reply in the last."""
 
-Reserve = Callable[[str, int, int], Awaitable[int]]
+Reserve = Callable[[str, int, int, bool], Awaitable[tuple[int, int]]]
 """Awaited before each model call, with the model's name in the configuration and the most tokens that it may read and write.
 
-Returns a reservation's id. Whatever it raises (`LimitReached`) ends the ask, and the call is not made.
+Returns a reservation's id, and how much may be written: less than was asked for only where the last argument says that less
+will do. Whatever it raises (`LimitReached`) ends the ask, and the call is not made.
 """
 
 MakeContext = Callable[[Variables, str], Awaitable[ToolContext]]
@@ -332,13 +333,16 @@ class _Ask:
         """
         reservation = 0
         if self.reserve is not None:
-            most = request.max_output_tokens or model.max_output_tokens or DEFAULT_MAX_OUTPUT
+            configured = request.max_output_tokens or model.max_output_tokens
+            most = configured or DEFAULT_MAX_OUTPUT
+            reserving = self.reserve(model.name, request_bound(request), most, configured is None)
+            reservation, most = await _to_its_end(
+                reserving, lambda given: self._account(model, Usage(), given[0])
+            )
             if (
                 self.agent.capped
-            ):  # else it is only a guess, and some servers refuse more than their model can write
+            ):  # else it is a guess, and some servers refuse more than their model can write
                 request = replace(request, max_output_tokens=most)
-            reserving = self.reserve(model.name, request_bound(request), most)
-            reservation = await _to_its_end(reserving, lambda id_: self._account(model, Usage(), id_))
         used: Usage | None = None
         said: list[str] = []
         try:

@@ -25,6 +25,7 @@ from config.schema import LimitsConfig, Price
 from memory.database import Tx
 
 WARN_AT = 0.8  # of a limit
+LEAST_OUTPUT = 500  # tokens: a shorter answer is no use
 MINUTE = 60.0
 KEEP_DAYS = 40
 
@@ -166,6 +167,32 @@ class Limits:
             **ids,
         )
         return int(row["id"])
+
+    def grant(
+        self,
+        tx: Tx,
+        person: str,
+        chat_key: str,
+        zone: str,
+        model: str,
+        input_bound: int,
+        most: int,
+        at: float,
+    ) -> int:
+        """How many tokens a call may write, of `most`: at most a quarter of what is left, so that the next ones get some.
+
+        Never less than `LEAST_OUTPUT`: whether that fits, `reserve` tells.
+        """
+        price = self._prices.get(model) or Price()
+        days = self._days(tx, person, chat_key, zone, at)
+        for spent, column, exact in self._levels(days, held=True):
+            left = _exact(column, spent.most) - exact
+            if column == "tokens":
+                most = min(most, int(left - input_bound) // 4)
+            elif column == "nano" and price.output:
+                left -= _nano(_most(price, input_bound, 0))
+                most = min(most, int(left / NANO / price.output * 1_000_000) // 4)
+        return max(LEAST_OUTPUT, most)
 
     def settle(self, tx: Tx, reservation: int, usage: Usage) -> list[Spent]:
         """Put what a call really used in the place of its estimate, on the day that it was reserved on.

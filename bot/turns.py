@@ -210,8 +210,7 @@ class Turns:
     async def _turn_with(self, setup: Setup, job: Job) -> tuple[str, dict[str, Any]]:
         problem = self._unreadable(setup, job.update)
         if problem:
-            await self.asides.say(job, problem, "unreadable", stub=True)
-            return "unreadable", {}
+            return await self.asides.unreadable(job, problem)
         async with self.places.taken(job.update.person.id):
             # The turn's own time-out is inside the agent; this is for what hangs around it, or does not heed that one.
             watchdog = asyncio.get_running_loop().call_later(
@@ -350,23 +349,22 @@ class Turns:
         inbox.close(tx, claim, f"limited:{denied.limit}", self.now())
         return _Denied(denied.limit, parts)
 
-    async def _reserve(self, turn: _Turn, model: str, input_bound: int, output_bound: int) -> int:
-        """Book a model call before it is made; its reservation. Raises `LimitReached`."""
-        of = turn.variables
+    async def _reserve(
+        self, turn: _Turn, model: str, input_bound: int, output_bound: int, less_will_do: bool
+    ) -> tuple[int, int]:
+        """Book a model call before it is made; its reservation, and how much it may write. Raises `LimitReached`."""
+        of, limits = turn.variables, turn.setup.limits
 
-        def unit(tx: Tx) -> int:
+        def unit(tx: Tx) -> tuple[int, int]:
             inbox.guard(tx, turn.claim)
-            return turn.setup.limits.reserve(
-                tx,
-                turn.claim.turn_id,
-                of.user_id,
-                of.chat_key,
-                of.timezone,
-                model,
-                input_bound,
-                output_bound,
+            who, at, most = (
+                (of.user_id, of.chat_key, of.timezone, model, input_bound),
                 self.now(),
+                output_bound,
             )
+            if less_will_do:
+                most = limits.grant(tx, *who, most, at)
+            return limits.reserve(tx, turn.claim.turn_id, *who, most, at), most
 
         return await self.database.write(unit)
 
@@ -454,6 +452,9 @@ class Turns:
         text = sentences.failure(cause, reference, language, zone)
         if exc.text.strip():
             text = f"{exc.text}\n\n{sentences.say('broken_off', language)}\n\n{text}"
+        if isinstance(cause, LimitReached):
+            log.info("turn_limited", turn=job.id, ref=reference, limit=cause.limit)
+            return await self._cut_short(turn, text, f"limited:{cause.limit}"), {}
         name = sentences.kind(cause)
         log.error(
             "turn_failed",

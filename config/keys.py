@@ -40,6 +40,12 @@ def unwrapped(annotation: Any) -> Any:
     return annotation
 
 
+def null_is_a_value(section: Any, name: str) -> bool:
+    """Whether a key's null says something else than leaving it out does: that there is no limit, where one is the default."""
+    field = section.model_fields.get(name) if is_section(section) else None
+    return field is not None and field.default is not None and type(None) in get_args(field.annotation)
+
+
 def is_section(annotation: Any) -> bool:
     """Whether a type of the schema has keys of its own that are known beforehand."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)

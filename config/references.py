@@ -15,7 +15,7 @@ from typing import Any, get_origin
 from pydantic import SecretStr
 
 from config.document import BROKEN, Document, Value
-from config.keys import below, is_section, meant_by
+from config.keys import below, is_section, meant_by, null_is_a_value
 from config.problems import Key, printable, shown
 from config.schema import Config
 
@@ -92,6 +92,8 @@ class _Resolver:
                     resolved[meant] = BROKEN
             elif (result := self._value(value, kind, (*key, name))) is not None:
                 resolved[name] = result
+            elif value is None and null_is_a_value(annotation, name):
+                resolved[name] = None
         return resolved
 
     def _value(self, value: Value, annotation: Any, key: Key) -> Value:

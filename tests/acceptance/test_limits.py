@@ -20,8 +20,9 @@ from structlog.testing import capture_logs
 from adapters.base import Chat
 from bot.cli import main
 from bot.events import Usage, UserSaid
-from bot.limits import request_bound
+from bot.limits import LEAST_OUTPUT, cost, request_bound
 from bot.models.base import Finished, ModelRequest
+from config.schema import Price
 from tests.fakes.house import House, house
 from tests.fakes.model_server import KEY, ModelServer, Reply, Request, Step
 from tests.fakes.scripted_model import ScriptedModel
@@ -30,6 +31,7 @@ from tests.fakes.telegram_server import TelegramServer
 
 PRICE = {"input": 2, "output": 8}
 MODELS = {"main": {"provider": "demo", "price": PRICE}}
+MOST = 16_000  # tokens that the model may write
 FIFTY = range(10, 60)  # of one length, so that all cost the same
 
 
@@ -86,9 +88,9 @@ def refusals(h: House) -> int:
 
 async def price_of_one(folder: Path, where: dict[str, Any], unit: str) -> float:
     """What a turn costs there: tokens or USD."""
-    async with house(
-        folder, ScriptedModel(costly), models=MODELS, limits={"total_tokens_per_day": 10**9}
-    ) as h:
+    model = ScriptedModel(costly)
+    model.max_output_tokens = MOST
+    async with house(folder, model, models=MODELS, limits={"total_tokens_per_day": 10**9}) as h:
         await h.say("hello", **where)
         await h.settled()
         [(tokens, usd)] = await rows(h, "SELECT input + output, usd FROM usage")
@@ -104,6 +106,7 @@ async def test_of_fifty_turns_no_more_are_paid_for_than_there_is_room_for(
     limit = one * 3.5 if "usd" in key else int(one * 3.5)
     go = asyncio.Event()
     model = ScriptedModel(lambda request: [go, *costly(request)])
+    model.max_output_tokens = MOST
     limits = {key: limit, "turns_per_minute": None}
     if at_once:
         limits |= {"concurrent_turns": 50}
@@ -353,3 +356,22 @@ async def test_what_was_said_over_an_hour_and_comes_at_once_is_no_flood(tmp_path
         await h.hand_in(*(h.update(f"m{n}", at=now - 7200 + n) for n in range(30)))
         await h.settled()
         assert len(model.requests) == 33
+
+
+@pytest.mark.parametrize("limits", [{"tokens_per_day": 20_000}, {"usd_per_day": 0.03}], ids=str)
+async def test_a_small_limit_is_used_up_by_short_answers_and_not_by_what_they_might_have_been(
+    tmp_path: Path, limits: dict[str, Any]
+) -> None:
+    """An answer may be long, and booked for all that it may be it would not fit even into an unused limit."""
+    used = Usage(400, 0, 100)
+    model = ScriptedModel(lambda request: ["Fine.", Finished("stop", used)])
+    async with house(tmp_path, model, models=MODELS, limits={"turns_per_minute": None, **limits}) as h:
+        for _ in range(60):
+            await h.say("hello")
+            await h.settled()
+        one = sum(cost(Price(**PRICE), used) if "usd_per_day" in limits else 500 for _ in "1")
+        room = next(iter(limits.values())) / one
+        assert 0.5 * room < len(model.requests) <= room
+        written = [request.max_output_tokens or 0 for request in model.requests]
+        assert all(at_most >= LEAST_OUTPUT for at_most in written)
+        assert written[0] > written[-1]

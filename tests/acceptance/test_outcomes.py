@@ -28,6 +28,7 @@ RAW = "raw words of a provider about what the person wrote"
 SHOWN = (
     "turn",
     "turn_failed",
+    "turn_limited",
     "model_failed",
     "model_down",
     "model_back",
@@ -180,7 +181,7 @@ ROWS = {
     "limit-total-tokens-per-day": limited(total_tokens_per_day=1000),
     "limit-total-usd-per-day": limited(total_usd_per_day=0.001),
     "limit-in-the-middle": Row(
-        [counted("One.", 90_000)], asked=1, says=("One", "Two"), limits={"tokens_per_day": 100_000}
+        [counted("One.", 99_500)], asked=1, says=("One", "Two"), limits={"tokens_per_day": 100_000}
     ),
     "warning-person": Row([counted("Fine.", 81_000)], limits={"tokens_per_day": 100_000}),
     "warning-chat": Row([counted("Fine.", 81_000)], limits={"chat_tokens_per_day": 100_000}),

@@ -52,13 +52,13 @@ class Ledger:
         self.gate: asyncio.Event | None = None
         self._most = most
 
-    async def reserve(self, model: str, read: int, written: int) -> int:
+    async def reserve(self, model: str, read: int, written: int, less_will_do: bool) -> tuple[int, int]:
         if len(self.reserved) == self._most:
             raise LimitReached("usd_per_day", 0.0)
         self.reserved.append((model, read, written))
         if self.gate is not None:
             await self.gate.wait()
-        return len(self.reserved)
+        return len(self.reserved), written
 
     def record(self, tx: Tx, calls: Sequence[ModelCall], reply: Reply | None) -> None:
         self.recorded += calls

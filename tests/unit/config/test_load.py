@@ -433,3 +433,11 @@ def test_config_imports_nothing_above_it_and_nothing_heavy() -> None:
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_null_takes_a_limit_away_that_is_there_by_default() -> None:
+    assert load_text("limits: {turns_per_minute: null}").config.limits.turns_per_minute is None
+    assert load_text("limits: {turns_per_minute: '${N:-}'}").config.limits.turns_per_minute == 20
+    assert (
+        load_text("limits: {turns_per_day: null, message_chars: null}").config.limits.message_chars == 50_000
+    )
