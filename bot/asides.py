@@ -14,6 +14,7 @@ from bot import dead, pairing, sentences
 from bot.commands import COMMANDS, CommandContext
 from bot.delivery import reply_to
 from bot.engine import CONTROLS, Job
+from bot.errors import LimitReached
 from memory import inbox, people
 from memory.database import Tx
 from memory.outbox import Part
@@ -39,30 +40,45 @@ class Asides:
         if name == pairing.WELCOME and pairing.is_own(job.update):
             await self.say(job, sentences.say("paired", job.update.person.language), "command:paired")
             return "command:paired", {}
-        command = COMMANDS.get(name)
+        command, control = COMMANDS.get(name), name in CONTROLS
+        denied, sentence = await self._admit(job)
+        if denied is not None and not control:
+            return await self._limited(job, denied, sentence)
         if command is None:
             unknown = sentences.say("unknown_command", job.update.person.language, command=name)
             await self.say(job, unknown, "command:unknown")
             return "command:unknown", {}
-        if name not in CONTROLS:
-            zone, at = await self._turns.zone(job.update.person.id), self._turns.now()
-            denied = await self._turns.database.write(
-                lambda tx: self._turns.setup.limits.admit(tx, job.update.person.id, zone, at, command=True)
-            )
-            if denied is not None:
-                text = (
-                    None
-                    if denied.again
-                    else sentences.limit_reached(denied, zone, job.update.person.language, f"t{job.id}")
-                )
-                await self.say(job, lambda _: text, f"limited:{denied.limit}")
-                return f"limited:{denied.limit}", {}
         await self._turns.journal.flush()
         answer = await command.handler(CommandContext(self._turns, job))
-        await self.say(job, answer.text, f"command:{name}", answer.also, buttons=answer.buttons)
+        text: str | Callable[[Tx], str] | None = answer.text
+        if denied is not None and not job.ended:  # it was done all the same, and is not talked about for ever
+            text = None if denied.again else f"{answer.text}\n\n{sentence}"
+        await self.say(job, text, f"command:{name}", answer.also, buttons=answer.buttons)
         if answer.stirs:
             self._turns.stir()
         return f"command:{name}", {}
+
+    async def unreadable(self, job: Job, problem: str) -> tuple[str, dict[str, Any]]:
+        """Say why a message is not for a model. It costs no turn, but answers to a flood of them would hold up a whole chat."""
+        denied, sentence = await self._admit(job)
+        if denied is not None:
+            return await self._limited(job, denied, sentence)
+        await self.say(job, problem, "unreadable", stub=True)
+        return "unreadable", {}
+
+    async def _admit(self, job: Job) -> tuple[LimitReached | None, str]:
+        """Count what is answered without a model; if there was too much of it lately, that limit and its sentence."""
+        person, at, setup = job.update.person, self._turns.now(), self._turns.setup
+        zone = await self._turns.zone(person.id)
+        denied = await self._turns.database.write(
+            lambda tx: setup.limits.admit(tx, person.id, zone, at, command=True)
+        )
+        return denied, sentences.limit_reached(denied, zone, person.language, f"t{job.id}") if denied else ""
+
+    async def _limited(self, job: Job, denied: LimitReached, sentence: str) -> tuple[str, dict[str, Any]]:
+        """Of a crowd of messages only the first is told why; it speaks for all."""
+        await self.say(job, None if denied.again else sentence, f"limited:{denied.limit}")
+        return f"limited:{denied.limit}", {}
 
     async def refuse(self, job: Job) -> tuple[str, dict[str, Any]]:
         person, at = job.update.person, self._turns.now()
@@ -115,7 +131,7 @@ class Asides:
     async def say(
         self,
         job: Job,
-        text: str | Callable[[Tx], str | None],
+        text: str | Callable[[Tx], str | None] | None,
         outcome: str,
         also: Callable[[Tx], object] | None = None,
         *,
@@ -132,7 +148,7 @@ class Asides:
                 return []
             if also is not None:
                 also(tx)
-            words = text if isinstance(text, str) else text(tx)
+            words = text(tx) if callable(text) else text
             parts = words and self._turns.delivery.complete(
                 tx,
                 job.id,

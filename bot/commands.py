@@ -45,9 +45,12 @@ class CommandContext:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said back, what is written in the same transaction, and what can be pressed below it."""
+    """What is said back, what is written in the same transaction, and what can be pressed below it.
 
-    text: str
+    A `text` that depends on what is written is made in that transaction.
+    """
+
+    text: str | Callable[[Tx], str]
     also: Callable[[Tx], object] | None = None
     buttons: tuple[Button, ...] = ()
     stirs: bool = False  # what it writes is to be acted upon at once, as if another process had written it

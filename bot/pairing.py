@@ -71,22 +71,20 @@ async def pair(ctx: CommandContext) -> Answer:
     verb, rest, at = verb.lower() or "list", rest.strip(), turns.now()
     if verb in ("approve", "deny") and rest:
         approve = verb == "approve"
-        found: list[people.Pairing] = []
-        waiting = await turns.database.read(lambda tx: people.pending(tx, at))
-        found = [one for one in waiting if one.code == rest.upper()]
-        if not found:
-            return Answer(ctx.say("no_such_code"))
 
-        def decide(tx: Tx) -> None:
-            people.decide(tx, rest, approve, person.id, at)
+        def decide(tx: Tx) -> str:  # whoever was faster has decided
+            found = people.decide(tx, rest, approve, person.id, at)
+            if found is None:
+                return ctx.say("no_such_code")
+            return ctx.say("pair_approved" if approve else "pair_denied", person=_described(found))
 
-        key = "pair_approved" if approve else "pair_denied"
-        return Answer(ctx.say(key, person=_described(found[0])), decide, stirs=True)
+        return Answer(decide, stirs=True)
     if verb == "revoke" and rest:
-        known = await turns.database.read(lambda tx: people.state(tx, rest))
-        if not known:
-            return Answer(ctx.say("nothing_to_revoke", user=rest))
-        return Answer(ctx.say("pair_revoked", user=rest), lambda tx: people.revoke(tx, rest), stirs=True)
+
+        def revoke(tx: Tx) -> str:
+            return ctx.say("pair_revoked" if people.revoke(tx, rest) else "nothing_to_revoke", user=rest)
+
+        return Answer(revoke, stirs=True)
     if verb != "list":
         return Answer(ctx.say("pair_usage"))
     waiting = await turns.database.read(lambda tx: people.pending(tx, at))
