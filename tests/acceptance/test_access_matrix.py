@@ -19,7 +19,7 @@ import pytest
 
 from bot.sentences import say
 from tests.fakes import matrix, matrix_discord, matrix_slack
-from tests.fakes.matrix import World, name_of
+from tests.fakes.matrix import Kept, World, name_of
 
 CODE = re.compile(re.escape(say("pairing")).replace(r"\{code\}", "[2-9A-HJ-NP-Z]{8}"))
 
@@ -115,6 +115,10 @@ PLATFORMS: Mapping[str, tuple[Start, type[World]]] = {
 }
 
 
+ONE_EACH = ("memory", "telegram polling", "slack socket", "discord")
+STRANGER, FRIEND, WAITING, OPERATOR = 51_001, 52_002, 53_003, 54_004  # cells of the tests beside the matrix
+
+
 @dataclass(frozen=True)
 class Cell:
     number: int
@@ -173,7 +177,7 @@ def expected(cell: Cell, world: World) -> tuple[list[str | re.Pattern[str]], boo
     return [], kind.alone
 
 
-def problems(cell: Cell, world: World) -> Iterator[str]:
+def problems(cell: Cell, world: World, kept: Kept) -> Iterator[str]:
     """What is not as it must be, in words."""
     wanted, alone = expected(cell, world)
     told, shown = world.told(cell.number), world.shown(cell.number)
@@ -201,11 +205,11 @@ def problems(cell: Cell, world: World) -> Iterator[str]:
     if asked:
         yield f"a model was told {asked} times"
     for time_ in (1, 2):
-        if kept := world.kept(cell.word(time_)):
-            yield f"the word is kept: {kept}"
+        if places := kept.where(cell.word(time_)):
+            yield f"the word is kept: {places}"
         if cell.word(time_) in world.logged():
             yield "the word is logged"
-    names = world.kept(name_of(cell.number))
+    names = kept.where(name_of(cell.number))
     if CODE in wanted:  # the pairing record has it, in the database
         names = [place for place in names if place.startswith("table ") and place != "table pairing"]
     if names:
@@ -233,10 +237,11 @@ async def test_each_kind_of_event_has_its_outcome_for_everybody(
             for cell in chosen:
                 await world.do(cell.kind.name, cell.number, cell.word(turn))
             await world.settle()
+        kept = world.kept()
         found = [
             f"{platform}: {cell.state.name}: {cell.kind.name}: {problem}"
             for cell in chosen
-            for problem in problems(cell, world)
+            for problem in problems(cell, world, kept)
         ]
         calls = len(world.asked())
         assert not found, "\n" + "\n".join(found)
@@ -272,10 +277,27 @@ async def test_a_stranger_hears_more_after_an_hour_only(tmp_path: Path) -> None:
         assert world.asked() == []
 
 
-# What is forged
+@pytest.mark.parametrize("platform", ONE_EACH)
+async def test_an_edit_replaces_a_message_that_waits_and_no_other(tmp_path: Path, platform: str) -> None:
+    start, kind = PLATFORMS[platform]
+    section = {"policy": "closed", "allow": [kind.person(FRIEND)]}
+    async with start(tmp_path, {}, time.time(), access=section) as world:
+        await world.do("message", FRIEND, "hold")
+        await world.received()
+        await world.do("message", FRIEND, "zqfirst")
+        await world.received()
+        await world.rewrite(FRIEND, "zqsecond")
+        await world.received()
+        world.gate.set()
+        await world.settle()
+        assert world.shown(FRIEND) == ["held", "You said: zqsecond"]
+        await world.rewrite(FRIEND, "zqthird")
+        await world.settle()
+        assert world.shown(FRIEND) == ["held", "You said: zqsecond"]
+        assert len(world.asked()) == 2
 
-ONE_EACH = ("memory", "telegram polling", "slack socket", "discord")
-STRANGER, FRIEND, WAITING, OPERATOR = 51_001, 52_002, 53_003, 54_004  # cells
+
+# What is forged
 
 
 def look_alikes(cell: int) -> list[str]:
@@ -318,7 +340,7 @@ async def test_nobody_is_let_in_for_an_id_or_a_name_that_looks_like_anothers(
             said = [*world.shown(cell), *world.told(cell)]
             assert said == [say("refused", user_id=kind.person(cell))]
         assert world.asked() == []
-        assert world.kept("zqword") == []
+        assert world.kept().where("zqword") == []
 
 
 FORGED = (
@@ -365,7 +387,7 @@ async def test_forged_data_of_a_button_does_no_more_than_its_presser_may(
         [own] = [one for one in world.told(STRANGER) if CODE.fullmatch(one)]
         assert world.told(STRANGER) == [own], "a stranger gets a code for the first, and silence for the rest"
         assert code not in own
-        assert world.kept("zqgarbage") == []
+        assert world.kept().where("zqgarbage") == []
         for one, data in zip(friends, forged, strict=True):
             await world.do("press", one, data)
         await world.settle()
@@ -388,7 +410,7 @@ async def test_somebody_of_another_workspace_with_the_same_user_id_is_somebody_e
         world.server.say(f"D{FRIEND}", f"U{FRIEND}", "zqforeign", user_team="T2", team="T2")
         await world.settle()
         assert world.shown(FRIEND) == [say("refused", user_id=f"slack-T2-U{FRIEND}")]
-        assert world.kept("zqforeign") == []
+        assert world.kept().where("zqforeign") == []
         assert world.asked() == []
         await world.do("message", FRIEND, "zqown")
         await world.settle()
@@ -415,5 +437,5 @@ async def test_whom_one_server_lets_in_is_a_stranger_in_another_one_and_in_priva
         await world.do("message", FRIEND, "zq52elsewhere1z")
         await world.settle()
         assert world.shown(FRIEND) == ["You said: zq52here1z"], "silence for an hour, in private, too"
-        assert world.kept("zq52elsewhere1z") == []
+        assert world.kept().where("zq52elsewhere1z") == []
         assert len(world.asked()) == 1

@@ -6,17 +6,19 @@ their files and groups, and the data of their buttons have a word that stands no
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import aiohttp
 
 from adapters.base import Chat, Person, parse_command
+from bot.models.base import ModelRequest
 from memory import people
 from memory.database import Tx, open_database
 from tests.fakes.house import House, house
@@ -36,8 +38,14 @@ def name_of(cell: int) -> str:
     return f"Zqname{cell}z"
 
 
-def echo(request: Request) -> Step:
-    return Reply(("You said: ", asked(request)))
+def echo(gate: asyncio.Event) -> Callable[[Request], Step]:
+    """A model that repeats what was said; to "hold" it answers when the gate opens."""
+
+    def respond(request: Request) -> Step:
+        said = asked(request)
+        return Reply((gate, "held") if said == "hold" else ("You said: ", said))
+
+    return respond
 
 
 class World:
@@ -50,7 +58,11 @@ class World:
     lacks: ClassVar[Mapping[str, str]] = {}  # kind of event → why there is none
     data: Path  # all that Boswell keeps
 
-    def __init__(self) -> None:
+    def __init__(self, gate: asyncio.Event) -> None:
+        self.gate = gate  # see `echo`
+        self.said: dict[
+            int, Any
+        ] = {}  # what the cell's person wrote last in private, as the platform knows it
         self.names: dict[int, str] = {}  # of people who do not bear their cell's
 
     def name(self, cell: int) -> str:
@@ -70,6 +82,13 @@ class World:
     async def do(self, kind: str, cell: int, word: str) -> None:
         """Let it happen."""
         getattr(self, kind.replace(" ", "_"))(cell, word)
+
+    async def rewrite(self, cell: int, word: str) -> None:
+        """The cell's person edits what they wrote last in private."""
+        raise NotImplementedError
+
+    async def received(self) -> None:
+        """Return once all that happened was received."""
 
     async def settle(self) -> None:
         """Return once all that happened has been worked on to its end."""
@@ -105,20 +124,25 @@ class World:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             return database.execute(query).fetchall()
 
-    def kept(self, word: str) -> list[str]:
-        """The tables, and the files with their names, that hold a word."""
+    def kept(self) -> Kept:
+        """All that is on disk now."""
         tables = [name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        found = [
-            f"table {table}"
-            for table in tables
-            if any(word in str(value) for row in self.rows(f"SELECT * FROM {table}") for value in row)
-        ]
-        files = [
-            f"file {file.relative_to(self.data)}"
-            for file in sorted(self.data.rglob("*"))
-            if word in file.name or (file.is_file() and word.encode() in file.read_bytes())
-        ]
-        return found + files
+        held = {f"table {table}": repr(self.rows(f"SELECT * FROM {table}")).encode() for table in tables}
+        for file in sorted(self.data.rglob("*")):
+            place = f"file {file.relative_to(self.data)}"
+            held[place] = place.encode() + (file.read_bytes() if file.is_file() else b"")
+        return Kept(held)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What every table and every file (and its name) holds."""
+
+    held: Mapping[str, bytes]
+
+    def where(self, word: str) -> list[str]:
+        """The places that have a word."""
+        return [place for place, content in self.held.items() if word.encode() in content]
 
 
 async def seed(path: Path, decisions: Mapping[str, Iterable[str]], at: float) -> None:
@@ -150,8 +174,8 @@ class InMemory(World):
         "added": "adapters do not tell of it",
     }
 
-    def __init__(self, house: House, model: ScriptedModel, clock: list[float]) -> None:
-        super().__init__()
+    def __init__(self, house: House, model: ScriptedModel, clock: list[float], gate: asyncio.Event) -> None:
+        super().__init__(gate)
         self._house = house
         self._model = model
         self.clock = clock
@@ -195,7 +219,11 @@ class InMemory(World):
                 text, more["unsupported"] = "", "a file"
             case "removed":
                 more |= {"kind": "left", "chat": group}
-        await self._house.say(text, str(cell), **more)
+        self.said[cell] = await self._house.say(text, str(cell), **more)
+
+    async def rewrite(self, cell: int, word: str) -> None:
+        key = f"edit of {self.said[cell].key}"
+        await self._house.hand_in(replace(self.said[cell], kind="edit", key=key, text=word))
 
     def _via(self, cell: int) -> str:
         self._given.append(f"{cell} {len(self._given)}")
@@ -227,27 +255,30 @@ class InMemory(World):
 async def in_memory(
     folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any
 ) -> AsyncIterator[InMemory]:
-    model = ScriptedModel(lambda request: f"You said: {request.events[-1].text}")  # type: ignore[union-attr]  # a person's
+    gate = asyncio.Event()
+
+    def respond(request: ModelRequest) -> list[Any]:
+        said = request.events[-1].text  # type: ignore[union-attr]  # it is a person's
+        return [gate, "held"] if said == "hold" else [f"You said: {said}"]
+
+    model = ScriptedModel(respond)
     await seed(folder / "boswell.db", decisions, at)
     sections = {"limits": {"turns_per_minute": None}, **sections}
     clock = [at]
     async with house(folder, model, now=lambda: clock[0], **sections) as running:
-        yield InMemory(running, model, clock)
+        yield InMemory(running, model, clock, gate)
 
 
 class Live(World):
     """A platform whose scripted server a whole Boswell is connected to."""
 
-    def __init__(self, boswell: Started) -> None:
-        super().__init__()
+    def __init__(self, boswell: Started, gate: asyncio.Event) -> None:
+        super().__init__(gate)
         self.boswell = boswell
         self.data = boswell.path.parent / "data"
 
-    async def fence(self) -> None:
-        """Return once all that happened was received."""
-
     async def settle(self) -> None:
-        await self.fence()
+        await self.received()
         owed = """SELECT 'inbox', id FROM inbox WHERE state IN ('waiting', 'running')
                   UNION ALL SELECT 'outbox', turn_id FROM outbox WHERE state IN ('open', 'ready')"""
         try:
@@ -269,8 +300,8 @@ class Telegram(Live):
         "group slash": "commands are messages there",
     }
 
-    def __init__(self, boswell: OnTelegram) -> None:
-        super().__init__(boswell)
+    def __init__(self, boswell: OnTelegram, gate: asyncio.Event) -> None:
+        super().__init__(boswell, gate)
         self.server = boswell.telegram
 
     @staticmethod
@@ -281,11 +312,14 @@ class Telegram(Live):
     def group(cell: int) -> str:
         return f"telegram--{cell}"
 
-    async def fence(self) -> None:
+    async def received(self) -> None:
         await self.server.wait_for(lambda server: not server.pending)
 
+    async def rewrite(self, cell: int, word: str) -> None:
+        self.server.edit(cell, cell, self.said[cell], word, name=self.name(cell))
+
     def message(self, cell: int, word: str) -> None:
-        self.server.say(cell, cell, word, name=self.name(cell))
+        self.said[cell] = self.server.say(cell, cell, word, name=self.name(cell))
 
     def plain(self, cell: int, word: str) -> None:
         self.server.say(-cell, cell, word, name=self.name(cell), title=word)
@@ -349,13 +383,13 @@ class Telegram(Live):
 
 
 class TelegramByWebhook(Telegram):
-    def __init__(self, boswell: OnTelegram, http: aiohttp.ClientSession) -> None:
-        super().__init__(boswell)
+    def __init__(self, boswell: OnTelegram, gate: asyncio.Event, http: aiohttp.ClientSession) -> None:
+        super().__init__(boswell, gate)
         self._http = http
         port = next(line["port"] for line in boswell.logs if line["event"] == "listening")
         self._url = f"http://127.0.0.1:{port}/telegram"
 
-    async def fence(self) -> None:
+    async def received(self) -> None:
         headers = {"X-Telegram-Bot-Api-Secret-Token": WEBHOOK_SECRET}
         while self.server.pending:
             update = self.server.pending.popleft()
@@ -368,8 +402,9 @@ async def telegram_polling(
     folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any
 ) -> AsyncIterator[Telegram]:
     await seed(folder / "data" / "boswell.db", decisions, at)
-    async with on_telegram(folder, echo, limits={"turns_per_minute": None}, **sections) as boswell:
-        yield Telegram(boswell)
+    gate = asyncio.Event()
+    async with on_telegram(folder, echo(gate), limits={"turns_per_minute": None}, **sections) as boswell:
+        yield Telegram(boswell, gate)
 
 
 @asynccontextmanager
@@ -383,9 +418,10 @@ async def telegram_webhook(
         "webhook_secret": WEBHOOK_SECRET,
     }
     sections = {"limits": {"turns_per_minute": None}, "server": {"port": 0}, **sections}
+    gate = asyncio.Event()
     async with (
-        on_telegram(folder, echo, telegram=settings, **sections) as boswell,
+        on_telegram(folder, echo(gate), telegram=settings, **sections) as boswell,
         aiohttp.ClientSession() as http,
     ):
         await boswell.until(lambda: boswell.state()[0] == "up")
-        yield TelegramByWebhook(boswell, http)
+        yield TelegramByWebhook(boswell, gate, http)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,8 +20,8 @@ class Discord(Live):
     platform = "discord"
     lacks: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, house: Running) -> None:
-        super().__init__(house.boswell)
+    def __init__(self, house: Running, gate: asyncio.Event) -> None:
+        super().__init__(house.boswell, gate)
         self.server = house.discord
         self._removed: set[int] = set()
         self._keys: list[str] = []  # of what must have been received
@@ -35,7 +36,11 @@ class Discord(Live):
     def group(cell: int) -> str:
         return f"discord-{SERVER + cell}-{ROOM + cell}"
 
-    async def fence(self) -> None:
+    async def rewrite(self, cell: int, word: str) -> None:
+        self.server.edit(self.said[cell], word)
+        self._keys.append(f"edit:{self.said[cell].id}")
+
+    async def received(self) -> None:
         """The gateway confirms nothing: what is edited behind it in the same place is received after it."""
         for channel in self._touched.values():
             author = channel.recipient or self.server.state.user(1)
@@ -43,11 +48,11 @@ class Discord(Live):
         self._touched.clear()
         wanted = set(self._keys)
 
-        def received() -> bool:
+        def there() -> bool:
             rows = self.boswell.rows("SELECT key FROM inbox")
             return wanted <= {":".join(key.split(":")[:2]) for (key,) in rows}
 
-        await self.boswell.until(received)
+        await self.boswell.until(there)
 
     def edit_in(self, channel: Channel, user: int, text: str) -> None:
         """Somebody edits a message of which the bot was never told."""
@@ -74,7 +79,7 @@ class Discord(Live):
         self._keys.append(str(given.id))
 
     def message(self, cell: int, word: str) -> None:
-        self.server.say(self._direct(cell).id, cell, word)
+        self.said[cell] = self.server.say(self._direct(cell).id, cell, word)
 
     def plain(self, cell: int, word: str) -> None:
         self.server.say(self._room(cell, word).id, cell, word)
@@ -169,6 +174,7 @@ async def discord(
     folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any
 ) -> AsyncIterator[Discord]:
     await seed(folder / "data" / "boswell.db", decisions, at)
-    async with running(folder, echo, {"message_content": True}, **sections) as house:
+    gate = asyncio.Event()
+    async with running(folder, echo(gate), {"message_content": True}, **sections) as house:
         await house.discord.wait_for(lambda server: server.state.commands)
-        yield Discord(house)
+        yield Discord(house, gate)

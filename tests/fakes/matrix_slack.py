@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,8 +20,8 @@ class Slack(Live):
     platform = "slack"
     lacks: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, house: Running) -> None:
-        super().__init__(house.boswell)
+    def __init__(self, house: Running, gate: asyncio.Event) -> None:
+        super().__init__(house.boswell, gate)
         self.server = house.slack
         self._removed: set[int] = set()
 
@@ -39,11 +40,14 @@ class Slack(Live):
             self.server.channel(f"D{cell}", f"U{cell}")
         await super().do(kind, cell, word)
 
-    async def fence(self) -> None:
+    async def received(self) -> None:
         await self.server.wait_for(lambda server: not server.deliveries.waiting)
 
+    async def rewrite(self, cell: int, word: str) -> None:
+        self.server.first.edit(f"D{cell}", self.said[cell], word)
+
     def message(self, cell: int, word: str) -> None:
-        self.server.say(f"D{cell}", f"U{cell}", word)
+        self.said[cell] = self.server.say(f"D{cell}", f"U{cell}", word)
 
     def plain(self, cell: int, word: str) -> None:
         self.server.say(f"C{cell}", f"U{cell}", word)
@@ -133,8 +137,9 @@ async def _slack(
     mode: Mode, folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any
 ) -> AsyncIterator[Slack]:
     await seed(folder / "data" / "boswell.db", decisions, at)
-    async with running(folder, echo, mode, **sections) as house:
-        yield Slack(house)
+    gate = asyncio.Event()
+    async with running(folder, echo(gate), mode, **sections) as house:
+        yield Slack(house, gate)
 
 
 def slack_socket(folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any) -> Any:
