@@ -14,6 +14,7 @@ from adapters.base import Button
 from bot import sentences, usage
 from bot.limits import Spent
 from bot.pairing import pair
+from bot.text import split
 from bot.tools.base import ToolProblem
 from bot.tools.history import read_history, render_history
 from memory.database import Tx
@@ -21,6 +22,9 @@ from memory.database import Tx
 if TYPE_CHECKING:
     from bot.engine import Job
     from bot.turns import Turns
+
+
+HISTORY_PAGE = 3500  # characters of a history at a time, where there is a button for more
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,23 @@ async def _history(ctx: CommandContext) -> Answer:
     update = ctx.job.update
     zone = await turns.zone(ctx.user_id)
     variables = await turns.variables(update, zone)
+    date, _, page = ctx.args.partition("#")  # behind # is what the button below a long history asks for
     try:
         found = await asyncio.to_thread(
-            read_history, turns.journal.transcripts, variables, turns.now(), ctx.args or None
+            read_history, turns.journal.transcripts, variables, turns.now(), date.strip() or None
         )
     except ToolProblem as exc:
         return Answer(str(exc))
-    return Answer(render_history(found))
+    text = render_history(found)
+    if not turns.delivery.limits(update.chat).buttons:
+        return Answer(text)
+    pages = await asyncio.to_thread(split, text, HISTORY_PAGE)
+    number = min(int(page), len(pages)) if page.isdecimal() and int(page) else 1
+    if number == len(pages):
+        return Answer(pages[-1])
+    # By its date: pressed tomorrow, today's history is yesterday's.
+    more = f"history {date.strip() or found.last.isoformat()} #{number + 1}"
+    return Answer(pages[number - 1], buttons=(Button(ctx.say("more_button"), more),))
 
 
 async def _timezone(ctx: CommandContext) -> Answer:

@@ -24,6 +24,7 @@ from adapters.base import (
     Button,
     Chat,
     ChatMigrated,
+    Limits,
     MessageGone,
     RateLimited,
     Refused,
@@ -349,6 +350,10 @@ class Delivery:
                 self.tasks.create_task(self._deliver_all(chat.key, queue), name=f"delivery to {chat.key}")
             else:
                 queue.append(part)
+
+    def limits(self, chat: Chat) -> Limits:
+        """What the chat's platform can do."""
+        return self._adapters[chat.platform].limits
 
     async def dismiss(self, chat: Chat, via: str) -> None:
         """No answer comes to an interaction. Raises what the adapter does."""
