@@ -36,7 +36,7 @@ from bot import sentences
 from bot.events import Delta
 from bot.metrics import Metrics
 from bot.stream import Stream, Subscription
-from bot.text import split
+from bot.text import split, split_around_code
 from memory import outbox
 from memory.database import Database, Tx
 from memory.outbox import Part
@@ -315,7 +315,8 @@ class Delivery:
         """
         limits = self._adapters[chat.platform].limits
         stub = stub and limits.resend == "stub"
-        texts = split(text, limits.max_chars, limits.length)
+        cut = split_around_code if limits.files else split
+        texts = cut(text, limits.max_chars, limits.length)
         parts = [
             outbox.put(
                 tx,

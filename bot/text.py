@@ -42,6 +42,20 @@ def split(markdown: str, limit: int, length: Callable[[str], int] = len) -> list
     return [piece.render(markdown) for piece in pieces(markdown, limit, length)]
 
 
+def split_around_code(markdown: str, limit: int, length: Callable[[str], int] = len) -> list[str]:
+    """As `split`, but a closed block of code that is longer than `limit` is a part of its own, and whole.
+
+    For platforms that show such a part as a file. Blocks inside a list are split as ever.
+    """
+    parts: list[str] = []
+    at = 0
+    for start, end in _Splitter(markdown, limit, length).closed_blocks():
+        if length(markdown[start:end]) > limit:
+            parts += [*split(markdown[at:start], limit, length), markdown[start:end]]
+            at = end
+    return [*parts, *split(markdown[at:], limit, length)]
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """One part: `head`, then `text[start:end]` less the indentation that `margins` names, then `tail`."""
@@ -194,6 +208,10 @@ class _Splitter:
         if (shape := self._shape(base, mark, info)) is not None:
             self._fences.append(_Fence(start, body, close, end, closed, base, mark, *shape))
         return following
+
+    def closed_blocks(self) -> list[tuple[int, int]]:
+        """Where the fenced blocks begin and end that are closed and in no list item, in order."""
+        return [(fence.start, fence.end) for fence in self._fences if fence.closed and not fence.base]
 
     def _shape(self, base: int, mark: str, info: str) -> tuple[str, int] | None:
         """A fence's `head` and `reserve`; None if they take too much of a part."""

@@ -78,6 +78,7 @@ class Discord:
             typing_interval=8,
             resend="key",
             buttons=True,
+            files=True,
         )
         self._settings = settings
         self._menu = menu

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bot.text import pieces, split, utf16_length
+from bot.text import pieces, split, split_around_code, utf16_length
 
 LIMITS = st.integers(50, 400)
 FENCE_LINE = re.compile(r"\s*(`{3,}|~{3,})\s*")
@@ -222,3 +222,22 @@ def test_a_limit_too_small_is_refused():
 @example("a😀\ud83d")
 def test_utf16_length_counts_code_units(text):
     assert utf16_length(text) == sum(2 if char > "\uffff" else 1 for char in text)
+
+
+LONG = "```python\n" + "print('x')\n" * 60 + "```"
+
+
+def test_around_code_a_long_block_is_a_part_of_its_own_and_whole() -> None:
+    text = f"Before.\n\n{LONG}\n\nBetween.\n\n```\nshort\n```\n\n~~~\n{'y' * 600}\n~~~\n\n{'after ' * 90}"
+    parts = split_around_code(text, 500)
+    assert parts[:2] == ["Before.", LONG]
+    assert parts[2] == "Between.\n\n```\nshort\n```"
+    assert parts[3] == f"~~~\n{'y' * 600}\n~~~"
+    assert all(len(part) <= 500 for part in parts[4:])
+
+
+@pytest.mark.parametrize(
+    "text", [f"- item\n\n  {LONG.replace(chr(10), chr(10) + '  ')}", LONG[:-3], "```\nshort\n```", ""]
+)
+def test_around_code_everything_else_is_split_as_ever(text: str) -> None:
+    assert split_around_code(text, 500) == split(text, 500)
