@@ -25,7 +25,7 @@ class Part:
     via: str = ""
     buttons: tuple[Mapping[str, str], ...] = ()
     ambiguous: bool = False
-    language: str = ""  # of the person; after a restart it is not known, and our own words in its place are English
+    language: str = ""  # the person's; not known after a restart, and then our own words are English
 
     @property
     def key(self) -> str:

@@ -258,7 +258,9 @@ async def test_the_steps_to_telegram_work_as_they_are_written(tmp_path: Path) ->
             ):  # once it noticed the file
                 await asyncio.sleep(0.3)  # commands have a limit per minute
                 telegram.say(1001, 1001, "/pair")
-                await telegram.wait_for(lambda server, n=len(texts): len(server.chat(1001).texts) > n, 30)
+                await telegram.wait_for(
+                    lambda server, seen=tuple(texts): server.chat(1001).texts != list(seen), 30
+                )
             telegram.say(1001, 1001, "My name is Anna")
             await telegram.wait_for(lambda server: "Nice to meet you, Anna." in server.chat(1001).texts, 30)
             status = await running.status()
