@@ -39,7 +39,7 @@ from bot.watch import Watch
 from config import Config
 from config.schema import AccessConfig
 from memory import dead as letters
-from memory import leases
+from memory import leases, people
 from memory.database import Database, Tx, open_database
 from memory.journal import Journal
 from memory.state import AdapterState
@@ -369,20 +369,23 @@ async def _supervise(adapter: Adapter, engine: Engine, health: Health, stop: asy
         wait = min(RETRY_MOST, wait * 2)
 
 
+def prune(tx: Tx, at: float) -> None:
+    """Let go of rows that can not come again, and that nobody asks for."""
+    before = at - KEEP_ROWS
+    tx.run("inbox_prune", before=before)
+    tx.run("outbox_prune", before=before)
+    letters.prune(tx, at)
+    tx.run("turns_prune", before=before)  # once no row of the above points to them
+    people.prune(tx, before)
+    limits.prune(tx, at)
+
+
 async def _keep_house(database: Database) -> None:
-    """Once a day, let go of rows that can not come again."""
-
-    def prune(tx: Tx) -> None:
-        before = time.time() - KEEP_ROWS
-        tx.run("inbox_prune", before=before)
-        tx.run("outbox_prune", before=before)
-        letters.prune(tx, time.time())
-        limits.prune(tx, time.time())
-
+    """Once a day, let go of old rows."""
     while True:
         await asyncio.sleep(3600)  # not at start: it would compete with the first answers
         try:
-            await database.write(prune)
+            await database.write(lambda tx: prune(tx, time.time()))
         except sqlite3.Error as exc:
             log.error("database_failed", what="letting go of old rows", problem=str(exc))
         await asyncio.sleep(86400 - 3600)

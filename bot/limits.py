@@ -30,6 +30,7 @@ MINUTE = 60.0
 KEEP_DAYS = 40
 
 NANO = 1_000_000_000  # sums of floats would drift away from the calls that they stand for
+MOST_USD = 1_000_000.0  # of one call
 _ZONES_APART = timedelta(days=2)  # no two places of the earth have dates that are further apart
 
 _Scope = Literal["person", "chat", "total"]
@@ -361,11 +362,14 @@ def _most(price: Price, input_: int, output: int) -> float:
 
 
 def _nano(usd: float) -> int:
-    return round(usd * NANO)
+    """What a call costs. A price or a server may say anything: sums of it must fit the database."""
+    return round(min(usd, MOST_USD) * NANO)
 
 
 def _exact(column: str, most: float) -> float:
-    return _nano(most) if column == "nano" else most
+    if column != "nano":
+        return most
+    return _nano(most) if most <= MOST_USD else int(most) * NANO
 
 
 def bound(text: str) -> int:

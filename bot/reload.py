@@ -45,7 +45,7 @@ class Reloader:
         self._config = config
         self._apply = apply
         self._asked = asked
-        self._seen = self._look(config)
+        self._seen: tuple[object, ...] = ()  # nothing yet: it may have changed since it was read at the start
         self._rejected = ""
 
     async def run(self) -> None:
@@ -61,7 +61,9 @@ class Reloader:
                 self._asked.clear()
             seen = await asyncio.to_thread(self._look, self._config)
             if asked or seen != self._seen:
-                self._seen = seen
+                self._seen = (
+                    seen  # from before it is read: what is written meanwhile is seen at the next look
+                )
                 await self.reload(asked=asked)
 
     async def reload(self, *, asked: bool = False) -> bool:
@@ -82,8 +84,9 @@ class Reloader:
         self._rejected = ""
         if new != self._config or asked:
             log.info("reloaded", file=str(self._path), changed=_changed(self._config, new))
+        if new.agent.prompt_file != self._config.agent.prompt_file:
+            self._seen = ()  # the new prompt_file may have changed since it was read
         self._config = new
-        self._seen = await asyncio.to_thread(self._look, new)  # with the prompt_file that it names now
         return True
 
     def _reject(self, problem: str, asked: bool) -> None:

@@ -94,5 +94,11 @@ def welcomed(tx: Tx, user_id: str) -> None:
     tx.run("access_welcomed", user_id=user_id)
 
 
+def prune(tx: Tx, before: float) -> None:
+    """Let go of strangers who were refused before then, and of their codes that are over: a crowd must not fill the disk."""
+    tx.run("people_prune", before=before)
+    tx.run("pairing_expire", at=before)
+
+
 def _pairing(row: Any) -> Pairing:
     return Pairing(row["code"], row["user_id"], row["name"], json.loads(row["chat"]), row["expires_at"])

@@ -43,6 +43,7 @@ RETRY_SECONDS = 20.0  # over all waits of one call
 CONNECT_SECONDS = 10.0
 KEEP_CONNECTION_SECONDS = 60.0  # a chat's next turn should not pay for another TLS handshake
 DRAIN_SECONDS = 0.25  # for the last bytes after the end mark: only a connection read to its end is used again
+MOST_TOKENS = 10**12  # of one call; what is more is nobody's count
 
 
 class Answer(Protocol):
@@ -307,8 +308,8 @@ class Events:
 
 
 def tokens(value: object) -> int:
-    """A server's count of tokens; 0 for what is none. It must fit the database, whatever a server writes."""
-    return int(value) if isinstance(value, int | float) and 0 <= value < 2**53 else 0
+    """A server's count of tokens; 0 for what is none. Sums of it must fit the database, whatever a server writes."""
+    return min(int(value), MOST_TOKENS) if isinstance(value, int | float) and 0 <= value < 2**53 else 0
 
 
 def error_of(content: bytes) -> dict[str, Any]:

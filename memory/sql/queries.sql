@@ -29,6 +29,13 @@ UPDATE inbox SET body = :body WHERE id = :id AND state = 'waiting' RETURNING id;
 -- name: inbox_prune  Rows older than every platform's repetition; the rowid stays unique (AUTOINCREMENT).
 DELETE FROM inbox WHERE received_at < :before AND state IN ('done', 'refused', 'ignored');
 
+-- name: people_prune  Of people of whom nothing is kept but that they were refused.
+DELETE FROM people WHERE timezone = '' AND refused_at < :before;
+
+-- name: turns_prune  Of commands and refusals that are over: nothing points to them any more.
+DELETE FROM turns WHERE stream_id = 0 AND state = 'done' AND ended_at < :before
+  AND id NOT IN (SELECT turn_id FROM inbox WHERE turn_id IS NOT NULL) AND id NOT IN (SELECT turn_id FROM outbox);
+
 -- name: inbox_counts  How much is owed and what could not be read, per platform.
 SELECT platform, sum(owed) AS owed, sum(NOT owed) AS quarantined, min(CASE WHEN owed THEN at END) AS oldest
 FROM (SELECT platform, 1 AS owed, max(received_at, due_at) AS at FROM inbox WHERE state IN ('waiting', 'running')

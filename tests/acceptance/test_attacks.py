@@ -8,6 +8,14 @@ from typing import Any
 
 import pytest
 
+from bot import reload
+from bot.app import KEEP_ROWS, prune
+from bot.events import Usage
+from bot.limits import MOST_USD
+from bot.models.base import Finished
+from bot.models.wire import tokens
+from bot.reload import Reloader
+from config import Config, load
 from memory import people
 from tests.fakes.house import House, house
 from tests.fakes.scripted_model import ScriptedModel
@@ -80,6 +88,94 @@ async def test_of_two_decisions_at_once_only_the_one_that_counts_is_confirmed(
         kept = await state(h)
         [word] = [text for text in said if "memory-1" in text]
         assert ("let in" in word) == (kept == "approved")
+
+
+@pytest.mark.parametrize("count", [2**53 - 1, 2**53, 10**400, -1, float("nan"), float("inf"), "5", None])
+async def test_a_server_that_counts_absurdly_costs_nobody_their_answer(tmp_path: Path, count: object) -> None:
+    model = ScriptedModel(lambda request: ["Fine.", Finished("stop", Usage(tokens(count), 0, tokens(count)))])
+    priced = {"main": {"provider": "demo", "price": {"input": 1000, "output": 1000}}}
+    async with house(tmp_path, model, models=priced, limits={"turns_per_minute": None}) as h:
+        for _ in range(5):
+            await h.say("hello")
+        await h.settled()
+        assert h.texts() == ["Fine."] * 5
+        held = await h.database.read(lambda tx: tx.one("spend_last", scope="all", most="9999")["held_nano"])
+        assert held == 0
+
+
+@pytest.mark.parametrize("limit", [None, MOST_USD * 10, 1e300])
+async def test_a_price_beyond_reason_keeps_nobody_from_an_answer(tmp_path: Path, limit: float | None) -> None:
+    priced = {"main": {"provider": "demo", "price": {"input": 1e300, "output": 1e300}}}
+    async with house(tmp_path, fine(), models=priced, limits={"usd_per_day": limit}) as h:
+        await h.say("hello")
+        await h.settled()
+        assert h.texts() == ["Fine."]
+
+
+@pytest.mark.parametrize("policy", ["pairing", "closed"])
+async def test_of_a_crowd_of_strangers_nothing_stays_for_good(tmp_path: Path, policy: str) -> None:
+    async with house(tmp_path, fine(), access={"policy": policy, "allow": ["memory-1"]}) as h:
+        await h.say("hello")
+        await h.say("/timezone Asia/Tokyo")
+        await h.hand_in(*(h.update("let me in", user=str(100 + n)) for n in range(50)))
+        await h.settled()
+        later = h.parts.turns.now() + KEEP_ROWS + people.CODE_SECONDS + 60
+        await h.database.write(lambda tx: prune(tx, later))
+        tables = ("inbox", "outbox", "turns", "people", "pairing")
+        left = await h.database.read(
+            lambda tx: [
+                tx._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables
+            ]
+        )
+        assert dict(zip(tables, left, strict=True)) == {
+            "inbox": 0,
+            "outbox": 0,
+            "turns": 1,
+            "people": 1,
+            "pairing": 0,
+        }
+
+
+class Reloading:
+    """A file and what is applied of it, by the agent's name."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reload, "INTERVAL", 0.01)
+        self.path = folder / "boswell.yaml"
+        self.applied: list[str] = []
+        self.meanwhile: list[str] = []  # names that are written while the one before is applied
+        self._changed = asyncio.Event()
+
+    def write(self, name: str) -> None:
+        self.path.write_text(f"agent: {{name: {name}}}")
+
+    def apply(self, _: Config, new: Config) -> None:
+        self.applied.append(new.agent.name)
+        if self.meanwhile:
+            self.write(self.meanwhile.pop(0))
+        self._changed.set()
+
+    async def until(self, names: list[str]) -> None:
+        async with asyncio.timeout(10):
+            while self.applied != names:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+async def test_a_file_that_changes_while_a_reload_or_the_start_is_under_way_is_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Reloading(tmp_path, monkeypatch)
+    there.write("One")
+    first = load(there.path, {}).config
+    there.write("Two")  # before anybody watches the file
+    there.meanwhile = ["Three", "Four"]
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(
+            Reloader(there.path, asyncio.Event(), first, there.apply).run(), name="reload"
+        )
+        await there.until(["Two", "Three", "Four"])
+        watching.cancel()
 
 
 async def state(h: House) -> str:
