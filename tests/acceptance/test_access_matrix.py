@@ -284,10 +284,15 @@ async def test_an_edit_replaces_a_message_that_waits_and_no_other(tmp_path: Path
     async with start(tmp_path, {}, time.time(), access=section) as world:
         await world.do("message", FRIEND, "hold")
         await world.received()
+        begun = world.said[FRIEND]
         await world.do("message", FRIEND, "zqfirst")
         await world.received()
         await world.rewrite(FRIEND, "zqsecond")
         await world.received()
+        waiting, world.said[FRIEND] = world.said[FRIEND], begun
+        await world.rewrite(FRIEND, "zqtoolate")
+        await world.received()
+        world.said[FRIEND] = waiting
         world.gate.set()
         await world.settle()
         assert world.shown(FRIEND) == ["held", "You said: zqsecond"]
