@@ -21,6 +21,11 @@ class _Ids:
     def __contains__(self, id_: str) -> bool:
         return id_ in self._exact or id_.startswith(self._prefixes)
 
+    def names_server(self, chat: Chat) -> bool:
+        """Whether an entry is in the same server (or workspace) as a chat, or may be."""
+        server = f"{chat.platform}-{chat.id.partition('-')[0]}-"
+        return any(entry.startswith(server) for entry in (*self._exact, *self._prefixes))
+
     def has_place(self, place: str, person: str) -> bool:
         """Whether everybody in a group is meant.
 
@@ -85,12 +90,20 @@ class Gate:
         """Whether it may be in this chat at all."""
         if chat.kind == "private":
             return True
+        groups = self._only_groups(chat)
+        return groups is None or chat.place in groups
+
+    def knows_server(self, chat: Chat) -> bool:
+        """Whether it may be somewhere in the server (or workspace) that the chat is in."""
+        groups = self._only_groups(chat)
+        return groups is None or groups.names_server(chat)
+
+    def _only_groups(self, chat: Chat) -> _Ids | None:
         if chat.platform not in self._groups:
             groups = self._there(chat.platform).groups
             groups = self._config.groups if groups is None else groups
             self._groups[chat.platform] = None if groups is None else _Ids(groups)
-        groups_ = self._groups[chat.platform]
-        return groups_ is None or chat.place in groups_
+        return self._groups[chat.platform]
 
     def _there(self, platform: str) -> PlatformAccess:
         return getattr(self._config.platforms, platform, None) or PlatformAccess()

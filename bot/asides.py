@@ -38,7 +38,7 @@ class Asides:
     async def command(self, job: Job) -> tuple[str, dict[str, Any]]:
         name = job.update.command or ""
         if name == pairing.WELCOME and pairing.is_own(job.update):
-            await self.say(job, sentences.say("paired", job.update.person.language), "command:paired")
+            await self.answer(job, sentences.say("paired", job.update.person.language), "command:paired")
             return "command:paired", {}
         command, control = COMMANDS.get(name), name in CONTROLS
         denied, sentence = await self._admit(job)
@@ -46,14 +46,14 @@ class Asides:
             return await self._limited(job, denied, sentence)
         if command is None:
             unknown = sentences.say("unknown_command", job.update.person.language, command=name)
-            await self.say(job, unknown, "command:unknown")
+            await self.answer(job, unknown, "command:unknown")
             return "command:unknown", {}
         await self._turns.journal.flush()
         answer = await command.handler(CommandContext(self._turns, job))
         text: str | Callable[[Tx], str] | None = answer.text
         if denied is not None and not job.ended:  # it was done all the same, and is not talked about for ever
             text = None if denied.again else f"{answer.text}\n\n{sentence}"
-        await self.say(job, text, f"command:{name}", answer.also, buttons=answer.buttons)
+        await self.answer(job, text, f"command:{name}", answer.also, buttons=answer.buttons)
         if answer.stirs:
             self._turns.stir()
         return f"command:{name}", {}
@@ -63,7 +63,7 @@ class Asides:
         denied, sentence = await self._admit(job)
         if denied is not None:
             return await self._limited(job, denied, sentence)
-        await self.say(job, problem, "unreadable", stub=True)
+        await self.answer(job, problem, "unreadable", stub=True)
         return "unreadable", {}
 
     async def _admit(self, job: Job) -> tuple[LimitReached | None, str]:
@@ -77,7 +77,7 @@ class Asides:
 
     async def _limited(self, job: Job, denied: LimitReached, sentence: str) -> tuple[str, dict[str, Any]]:
         """Of a crowd of messages only the first is told why; it speaks for all."""
-        await self.say(job, None if denied.again else sentence, f"limited:{denied.limit}")
+        await self.answer(job, None if denied.again else sentence, f"limited:{denied.limit}")
         return f"limited:{denied.limit}", {}
 
     async def refuse(self, job: Job) -> tuple[str, dict[str, Any]]:
@@ -107,14 +107,17 @@ class Asides:
             code = people.ask(tx, person.id, person.name, asdict(chat), at)
             return code and sentences.say("pairing", person.language, code=code)
 
-        said = await self.say(job, text, "refused")
+        said = await self.answer(job, text, "refused")
         return "refused" if said else "refused silently", {}
 
     async def leave(self, job: Job) -> tuple[str, dict[str, Any]]:
         """Go out of a group where the configuration does not want us."""
         chat = job.update.chat
         await self.dismiss(job.update)
-        if not self.left_lately(chat):  # where it can not leave, it does not try for every message
+        setup, limits = self._turns.setup, self._turns.delivery.limits(chat)
+        if limits.leaves_server and setup.gate.knows_server(chat):
+            pass  # another channel of that server is where it shall be
+        elif not self.left_lately(chat):  # where it can not leave, it does not try for every message
             self._left[chat.place] = self._turns.now()
             try:
                 await self._turns.delivery.leave(chat)
@@ -128,7 +131,7 @@ class Asides:
     def left_lately(self, chat: Chat) -> bool:
         return self._left.get(chat.place, 0.0) > self._turns.now() - LEAVE_INTERVAL
 
-    async def say(
+    async def answer(
         self,
         job: Job,
         text: str | Callable[[Tx], str | None] | None,
@@ -180,5 +183,5 @@ class Asides:
         """A fault of our own: the person still gets a sentence."""
         await self._turns.delivery.abandon(job.id)
         text = sentences.failure(exc, f"t{job.id}", job.update.person.language)
-        await self.say(job, text, f"failed:{type(exc).__name__}", stub=True)
+        await self.answer(job, text, f"failed:{type(exc).__name__}", stub=True)
         return f"failed:{type(exc).__name__}", {}

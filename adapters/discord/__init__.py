@@ -79,6 +79,7 @@ class Discord:
             resend="key",
             buttons=True,
             files=True,
+            leaves_server=True,
         )
         self._settings = settings
         self._menu = menu

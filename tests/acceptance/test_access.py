@@ -13,6 +13,7 @@ from adapters.base import Chat
 from memory import people
 from memory.database import Database, open_database
 from tests.fakes.house import House, house
+from tests.fakes.memory_adapter import MemoryAdapter
 from tests.fakes.scripted_model import ScriptedModel
 
 GROUP = Chat("memory", "-5", "group", "Book club")
@@ -251,3 +252,15 @@ async def test_only_operators_see_the_status_and_only_in_private(tmp_path: Path)
         assert "/pair" not in h.texts()[1]
         assert h.texts("-5") == ["I tell that only in private. Write to me there."]
         assert "memory: not running" in h.texts("9")[0]
+
+
+async def test_a_server_is_not_left_where_another_channel_of_it_is_on_the_list(tmp_path: Path) -> None:
+    access = {"policy": "open", "groups": ["memory-700-500"]}
+    adapter = MemoryAdapter(leaves_server=True)
+    async with house(tmp_path, echo(), adapter=adapter, access=access) as h:
+        await h.say("hello", chat=Chat("memory", "700-501", "group"), addressed=True)
+        await h.say("hello", chat=Chat("memory", "701-500", "group"), addressed=True)
+        await h.say("hello", chat=Chat("memory", "700-500", "group"), addressed=True)
+        await h.settled()
+        assert adapter.left == ["701-500"]
+        assert (h.texts("700-501"), h.texts("700-500")) == ([], ["You said hello"])
