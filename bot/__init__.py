@@ -5,8 +5,10 @@ An update's way through it, in order:
     adapters/<platform>   receives it and hands it to the engine, before confirming it to the platform
     engine                keeps it in the inbox; per stream one after the other, streams side by side
     access                is this person let in, is it for us, is it a command
-    turns                 one update worked through to its end, in guarded transactions
-    commands              what is answered without a model
+    setup                 what of the configuration works on turns, replaced whole at a reload
+    turns                 one update worked through to its end, in guarded transactions; room: what a group said before
+    limits                what it may cost: booked before each call, settled after it; usage: the reports
+    asides, commands      what is answered without a model; pairing: letting strangers in
     agent                 the loop of model and tools, on a `stream` (a durable log and a bus) of `events`
       context, prompt     what of the log a model gets to see
       models/             providers behind one protocol; `demo` needs no key
@@ -17,6 +19,7 @@ An update's way through it, in order:
     memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them
 
     app                   puts all of it together, in visible order, in one task group
+    reload, watch         a changed configuration; what other processes did to the database; dead: what could not be done
     cli, status, live     the command line; server: HTTP for webhooks and health; logs; errors
     sentences             all that we say, in the person's language; languages/ has the words, ready to be translated
     health, metrics       how the process and its platforms are, and what is counted; telemetry: traces; server tells both
