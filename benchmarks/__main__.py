@@ -35,7 +35,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, printed and not kept")
     parser.add_argument(
-        "--only", nargs="+", metavar="PROGRAM", help="boswell, bare, lean, ag2, chat, long; printed, not kept"
+        "--only",
+        nargs="+",
+        metavar="PROGRAM",
+        help="boswell, bare, lean, ag2, chat, long, slack; printed, not kept",
     )
     options = parser.parse_args()
     quick, only = options.quick, options.only
@@ -80,6 +83,11 @@ def main() -> int:
         measured = [attempt("boswell chat", lambda: measure_prompt(command, PROMPT)) for _ in range(rounds)]
         if all(measured):
             results["chat"] = {key: statistics.median(m[key] for m in measured) for key in measured[0]}
+    if wanted("slack"):
+        from benchmarks.slack_ack import MODES, measure_acks
+
+        acks = {mode: attempt(f"slack over {mode}", lambda mode=mode: measure_acks(mode)) for mode in MODES}  # type: ignore[misc]
+        results["slack_ack"] = {mode: found for mode, found in acks.items() if found}
     results["targets"] = report.targets(results)
 
     text = report.render(results)

@@ -148,6 +148,8 @@ def targets(results: Mapping[str, Any]) -> list[dict[str, str]]:
     if chat := results.get("chat"):
         row("`boswell chat` to its prompt, CPU", chat["cpu_s"], 1.0, " s")
         row("`boswell chat` at its prompt, memory", chat["rss_mb"], 60, " MB")
+    for mode, acks in results.get("slack_ack", {}).items():
+        row(f"Slack over {mode}: the worst of 200 acknowledgements at once", acks["worst_s"], 1.0, " s")
     if long := results.get("long"):
         ratio = long["late_ms"] / long["early_ms"]
         row(f"CPU of turn {long['late']:g}, to turn 10 of the same conversation", ratio, 1.2)
