@@ -200,10 +200,8 @@ class Console(Adapter):
     async def edit(self, chat: Chat, message_id: str, text: str, *, final: bool, **_: Any) -> None:  # noqa: ARG002 - the protocol's
         # One that an earlier process posted is not known here: it is printed as a new one.
         reply = self._replies.setdefault(message_id, Reply(""))
-        # Turns come one after the other: what was posted before this one and was never edited is whole.
-        await self._settle(
-            itertools.takewhile(lambda other: other is not reply, list(self._replies.values()))
-        )
+        # Turns come one after the other: what else was posted and never edited is whole, such as a command's answer.
+        await self._settle([other for other in self._replies.values() if other is not reply])
         if reply.update(text, final=final):
             self._screen.note(BEGUN_AGAIN)
         await self._show(reply)

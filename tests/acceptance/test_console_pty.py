@@ -18,7 +18,7 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.utils import get_cwidth
 
-from adapters.base import Chat, Menu, Received, Update
+from adapters.base import Chat, Menu, NoState, Received, Update
 from adapters.console import Console, create
 from config.schema import ConsoleConfig
 from tests.fakes.terminal import Screen
@@ -95,7 +95,7 @@ async def at_terminal(monkeypatch: pytest.MonkeyPatch, width: int = 60) -> Async
         monkeypatch.setattr(sys, "stdout", stdout)
         monkeypatch.setenv("TERM", "xterm-256color")
         person = Person(master, width)
-        person.console = create(ConsoleConfig(user="ada"), MENU)
+        person.console = create(ConsoleConfig(user="ada"), MENU, NoState())
         person.console.banner = "Boswell (demo model)"
         person.console.drain = person.drain
         loop.add_reader(master, person.read)
@@ -159,6 +159,20 @@ async def test_a_reply_grows_above_the_prompt_and_then_stands_there_once(monkeyp
         await ada.console.edit(CHAT, reply, "Once **upon** a time.\n\nThe end.", final=True)
         ada.type("thanks\r")
         await ada.sees(r"> tell me\nOnce upon a time.\n\nThe end.\n\n> thanks\n>")
+
+
+async def test_a_commands_answer_is_printed_in_one_piece_though_a_reply_is_growing(monkeypatch):
+    async with at_terminal(monkeypatch) as ada:
+        ada.type("tell me\r")
+        await ada.said()
+        reply = await ada.console.post(CHAT, "One.\n\nTwo", key="1")
+        ada.type("/help\r")
+        await ada.said()
+        await ada.console.post(CHAT, "A list:\n\n1. first\n\n2. last", key="2")
+        await ada.console.edit(CHAT, reply, "One.\n\nTwo.\n\nThree", final=False)
+        await ada.console.edit(CHAT, reply, "One.\n\nTwo.\n\nThree.", final=True)
+        shown = await ada.sees("Three\\.\n")
+        assert shown.index("A list") < shown.index("last") < shown.index("Two.") < shown.index("Three.")
 
 
 async def test_a_message_sent_while_a_reply_grows_leaves_no_copy_of_it(monkeypatch):
@@ -341,7 +355,7 @@ async def test_a_dumb_terminal_gets_plain_lines(monkeypatch):
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stdout", stdout)
         monkeypatch.setenv("TERM", "dumb")
-        console = create(ConsoleConfig(user="ada"), MENU)
+        console = create(ConsoleConfig(user="ada"), MENU, NoState())
         await console.edit(CHAT, "1", "**Plain**", final=True)
         assert os.read(master, 100) == b"**Plain**\r\n"
         monkeypatch.undo()
@@ -350,7 +364,7 @@ async def test_a_dumb_terminal_gets_plain_lines(monkeypatch):
 
 PROGRAM = """
 import asyncio, resource, sys
-from adapters.base import Menu
+from adapters.base import Menu, NoState
 from adapters.console import create
 from config.schema import ConsoleConfig
 from tests.fakes.terminal import Screen
@@ -362,7 +376,7 @@ class Health:
 async def sink(rows): ...
 
 async def main():
-    console = create(ConsoleConfig(user="ada"), Menu({"help": "Help"}))
+    console = create(ConsoleConfig(user="ada"), Menu({"help": "Help"}), NoState())
     asyncio.get_running_loop().call_later(0.2, print, "a log line")
     await console.run(sink, Health())
     print("left", flush=True)
