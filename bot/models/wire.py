@@ -44,6 +44,7 @@ CONNECT_SECONDS = 10.0
 KEEP_CONNECTION_SECONDS = 60.0  # a chat's next turn should not pay for another TLS handshake
 DRAIN_SECONDS = 0.25  # for the last bytes after the end mark: only a connection read to its end is used again
 MOST_TOKENS = 10**12  # of one call; what is more is nobody's count
+MOST_BYTES = 64_000_000  # of one answer, little of which is text; what has no end must not fill the memory
 
 
 class Answer(Protocol):
@@ -157,11 +158,16 @@ class Line:
         try:
             pieces = response.aiter_bytes()
             events = Events()
+            size = 0
             half = ""  # of a surrogate pair whose other half is in the next piece
             while not answer.over:
                 failure: ModelError | None = None
                 try:
-                    self._digest(events, await self._read(pieces), answer)
+                    piece = await self._read(pieces)
+                    size += len(piece)
+                    if size > MOST_BYTES:
+                        raise ModelUnavailable(self._name, "the answer has no end")
+                    self._digest(events, piece, answer)
                 except ModelError as exc:
                     failure = exc
                 if text := half + answer.drain():

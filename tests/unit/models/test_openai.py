@@ -9,7 +9,7 @@ import pytest
 
 from bot.errors import ModelRefused, ModelUnavailable
 from bot.events import AssistantSaid, Event, ToolCall, ToolReturned, Usage, UserSaid
-from bot.models import build
+from bot.models import build, wire
 from bot.models.base import Finished, Model, ModelRequest, TextDelta
 from config.schema import ModelConfig
 from tests.fakes.model_server import KEY, ModelServer, Reply
@@ -95,6 +95,17 @@ async def test_calls_are_told_apart_by_id_where_a_server_does_not_number_them(
     finished = (await ask(model))[1]
     assert finished.reason == "tools"
     assert finished.calls == (ToolCall("a", "x", '{"n":1}'), ToolCall("b", "y", "{}"))
+
+
+async def test_an_answer_without_end_does_not_fill_the_memory(
+    server: ModelServer, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arguments of a call are not shown, so nobody would see how many there are."""
+    monkeypatch.setattr(wire, "MOST_BYTES", 1_000_000)
+    pieces = [call(0, "a", "x", "1" * 10_000)] * 200
+    server.script.append(Reply(chunks=(*pieces, chunk({}, "stop"))))
+    with pytest.raises(ModelUnavailable, match="has no end"):
+        await ask(model)
 
 
 async def test_a_call_without_an_id_gets_one(server: ModelServer, model: Model) -> None:
