@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,6 +33,8 @@ from tests.fakes.slack import (
     lost_answer,
     too_many,
 )
+
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
@@ -334,6 +338,28 @@ async def test_history_comes_in_pages_with_threads_apart(slack: SlackServer) -> 
 async def test_pings_are_seen_in_what_the_bot_says(slack: SlackServer) -> None:
     await client(slack).chat_postMessage(channel="C1", text="<!channel> and <@U1> and &lt;!here&gt;")
     assert slack.channel("C1").pings == ["<!channel>", "<@U1>"]
+
+
+async def test_as_a_program_it_is_driven_over_http() -> None:
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.fakes.slack", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert program.stdout is not None
+        told = json.loads(await asyncio.wait_for(program.stdout.readline(), 20))
+        url = told["base_url"].removesuffix("/api/")
+        async with aiohttp.ClientSession() as http:
+            said = {"channel": "D1", "user": "U1", "text": "hi"}
+            async with http.post(f"{url}/_control/say", json=said) as response:
+                assert (await response.json())["result"]
+            web_client = AsyncWebClient(told["bot_token"], base_url=told["base_url"])
+            await web_client.chat_postMessage(channel="D1", text="hello")
+            async with http.get(f"{url}/_control/state", params={"after": "0"}) as response:
+                state = await response.json()
+        assert state["channels"] == {"T1-D1": {"texts": ["hello"], "whispers": []}}
+    finally:
+        program.terminate()
+        await program.wait()
 
 
 async def test_two_workspaces_have_the_same_ids_and_share_nothing(slack: SlackServer) -> None:
