@@ -218,6 +218,7 @@ class Limits:
     `resend` says how a post is kept from standing twice after a crash or a lost answer: `key` (the platform drops a
     second post with the same key), `lookup` (`find` tells whether it stands), `stub` (post a placeholder and edit it: only
     a placeholder can stand twice), `none` (posting again is harmless). Without `buttons` those of a message are not shown.
+    `command_prefix` is what people write before a command's name.
     Where `leaves_server`, `leave` takes us out of the whole server that the chat is in.
     With `files` a text that is one block of code may be longer than `max_chars`: it becomes a file.
     With `streams` a message that will grow is posted with `more=True`.
@@ -236,6 +237,7 @@ class Limits:
     resend: Literal["key", "lookup", "stub", "none"] = "stub"
     stub: str = "…"
     buttons: bool = False
+    command_prefix: str = "/"
     leaves_server: bool = False
     files: bool = False
     streams: bool = False

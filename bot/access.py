@@ -84,7 +84,11 @@ class Gate:
 
     def commands(self, person: Person) -> bool:
         """Whether the person is an operator: may approve, see the status, stop others' turns."""
-        return person.id.startswith("console-") or person.id in self._operators
+        return self.at_home(person) or person.id in self._operators
+
+    def at_home(self, person: Person) -> bool:
+        """Whether the person sits at the console, and can hold nobody up but themselves."""
+        return person.id.startswith("console-")
 
     def stays(self, chat: Chat) -> bool:
         """Whether it may be in this chat at all."""

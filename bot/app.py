@@ -352,6 +352,7 @@ async def _supervise(adapter: Adapter, engine: Engine, health: Health, stop: asy
         except AdapterError as exc:
             health.down(str(exc))
             if isinstance(exc, Unauthorized):
+                log.error("adapter_unauthorized", adapter=adapter.name, problem=str(exc), retry_in=RETRY_MOST)
                 wait = RETRY_MOST
         except Exception as exc:
             log.error("adapter_broke", adapter=adapter.name, error=type(exc).__name__)

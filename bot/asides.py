@@ -71,7 +71,9 @@ class Asides:
         person, at, setup = job.update.person, self._turns.now(), self._turns.setup
         zone = await self._turns.zone(person.id)
         denied = await self._turns.database.write(
-            lambda tx: setup.limits.admit(tx, person.id, zone, at, command=True)
+            lambda tx: setup.limits.admit(
+                tx, person.id, zone, at, command=True, paced=not setup.gate.at_home(person)
+            )
         )
         return denied, sentences.limit_reached(denied, zone, person.language, f"t{job.id}") if denied else ""
 

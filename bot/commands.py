@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from bot.pairing import pair
 from bot.text import split
 from bot.tools.base import ToolProblem
 from bot.tools.history import read_history, render_history
+from config.checks import nearest_zone
 from memory.database import Tx
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ async def _start(ctx: CommandContext) -> Answer:
 async def _help(ctx: CommandContext) -> Answer:
     operator = ctx.turns.setup.gate.commands(ctx.job.update.person)
     known = {name: command for name, command in COMMANDS.items() if operator or not command.operators}
-    return Answer("\n".join(f"/{name} – {ctx.say(command.help)}" for name, command in known.items()))
+    return Answer(
+        "\n".join(f"{sentences.command(name)} – {ctx.say(command.help)}" for name, command in known.items())
+    )
 
 
 def _dropped(ctx: CommandContext) -> str:
@@ -102,6 +104,8 @@ async def _clear(ctx: CommandContext) -> Answer:
 
 async def _stop(ctx: CommandContext) -> Answer:
     if not ctx.job.ended and not ctx.job.dropped:
+        if ctx.args == "all" and not ctx.turns.setup.gate.commands(ctx.job.update.person):
+            return Answer(ctx.say("operators_only"))
         return Answer(ctx.say("nothing_to_stop"))
     return Answer(ctx.say("stopped") + _dropped(ctx))
 
@@ -139,11 +143,8 @@ async def _timezone(ctx: CommandContext) -> Answer:
     zones = available_timezones()
     zone = {z.lower(): z for z in zones}.get(wanted.lower(), "")
     if not zone:
-        near = difflib.get_close_matches(wanted.lower(), [z.lower() for z in zones], 3, 0.5)
-        near += [z.lower() for z in sorted(zones) if wanted.lower() in z.lower() and z.lower() not in near][
-            :3
-        ]
-        names = [z for z in sorted(zones) if z.lower() in near]
+        meant = nearest_zone(wanted)
+        names = [meant] if meant else [z for z in sorted(zones) if wanted.lower() in z.lower()][:3]
         if not names:
             return Answer(ctx.say("timezone_unknown"))
         return Answer(ctx.say("timezone_near", zones=ctx.say("timezone_or").join(names)))

@@ -93,15 +93,16 @@ class Limits:
         *,
         said_at: float | None = None,
         command: bool = False,
+        paced: bool = True,
     ) -> LimitReached | None:
         """Count a turn or a command that is about to begin; a limit in return means that it must not, and is not counted.
 
         Call it once for each: a turn that is taken up again was counted. What is over the day's limit counts for the minute
         all the same, so that answers to it come no faster than turns do. The minute is that of `said_at`: what was said over
-        hours in which we were away, and comes all at once, is no flood.
+        hours in which we were away, and comes all at once, is no flood. Without `paced` no minute counts.
         """
         most = self._config.turns_per_minute
-        if most is not None:
+        if paced and most is not None:
             said = at if said_at is None else said_at
             window = tx.all("pace_window", user_id=person, at=said)
             count = sum(row["count"] for row in window)

@@ -67,6 +67,9 @@ async def pair(ctx: CommandContext) -> Answer:
     turns, person = ctx.turns, ctx.job.update.person
     if not turns.setup.gate.commands(person):
         return Answer(ctx.say("operators_only"))
+    update = ctx.job.update
+    if update.chat.kind != "private" and not update.interaction and not ctx.args.strip():
+        return Answer(ctx.say("private_only"))  # names of people who are not there
     verb, _, rest = ctx.args.partition(" ")
     verb, rest, at = verb.lower() or "list", rest.strip(), turns.now()
     if verb in ("approve", "deny") and rest:

@@ -5,10 +5,12 @@ None of them carries a provider's or a platform's text.
 
 from __future__ import annotations
 
+import re
 import string
 import time
 import tomllib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from bot.limits import Spent
 
 log = structlog.get_logger(__name__)
+
+_PREFIX = ContextVar("what stands before a command's name", default="/")
+_COMMAND = re.compile(r"(?<![\w/])/(?=[a-z{])")
 
 FOLDER = Path(__file__).parent / "languages"
 DEFAULT = "en"
@@ -43,7 +48,20 @@ _FAILURES: list[tuple[type[BaseException], str]] = [
 def say(key: str, language: str = "", /, **values: object) -> str:
     """The sentence of that key, filled in, in a language as the platforms tell it (BCP 47: de-AT, else de, else English)."""
     text = _template(key, language)
+    prefix = _PREFIX.get()
+    if prefix != "/":
+        text = _COMMAND.sub(prefix, text)
     return text.format(**values) if values else text
+
+
+def give_commands_as(prefix: str) -> None:
+    """What stands before a command's name in all that is said from here on, in this task: "/", or "/boswell "."""
+    _PREFIX.set(prefix)
+
+
+def command(name: str) -> str:
+    """A command as it is given where this is said."""
+    return f"{_PREFIX.get()}{name}"
 
 
 def __getattr__(name: str) -> str:

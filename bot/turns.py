@@ -134,6 +134,7 @@ class Turns:
 
     async def run(self, job: Job) -> None:
         began = self.now()
+        sentences.give_commands_as(self.delivery.limits(job.update.chat).command_prefix)
         self.metrics.turn_began(job.id, job.update.chat.platform, asks=job.decision == "turn")
         while True:
             stopped = job.stopped
@@ -308,7 +309,8 @@ class Turns:
                 raise Fenced(f"turn {job.id} is over already")
             resumed = claim.attempt > 1
             if not resumed and not admitted:
-                denied = setup.limits.admit(tx, update.person.id, zone, at, said_at=self._said_at(update, at))
+                said_at, paced = self._said_at(update, at), not setup.gate.at_home(update.person)
+                denied = setup.limits.admit(tx, update.person.id, zone, at, said_at=said_at, paced=paced)
                 if denied is not None:
                     return self._deny(tx, claim, update, denied, zone)
             stream = self.streams.cached(claim.stream_id)
@@ -454,7 +456,7 @@ class Turns:
             text = f"{exc.text}\n\n{sentences.say('broken_off', language)}\n\n{text}"
         if isinstance(cause, LimitReached):
             log.info("turn_limited", turn=job.id, ref=reference, limit=cause.limit)
-            return await self._cut_short(turn, text, f"limited:{cause.limit}"), {}
+            return await self._cut_short(turn, text, f"limited:{cause.limit}", exc.text), {}
         name = sentences.kind(cause)
         log.error(
             "turn_failed",
@@ -465,7 +467,7 @@ class Turns:
             problem=getattr(cause, "problem", "") or (str(cause) if isinstance(cause, BoswellError) else ""),
         )
         log.debug("turn_failed_in_full", turn=job.id, exc_info=cause)
-        return await self._cut_short(turn, text, f"failed:{name}"), {}
+        return await self._cut_short(turn, text, f"failed:{name}", exc.text), {}
 
     async def _end_stopped(self, job: Job) -> tuple[str, dict[str, Any]]:
         """The person stopped it, at whatever point it was: what was shown stays and is marked.
@@ -499,8 +501,13 @@ class Turns:
         self.delivery.submit([part for part in parts if part.text is not None])
         self.journal.notify()
 
-    async def _cut_short(self, turn: _Turn, text: str, outcome: str) -> str:
-        said = AssistantSaid(text, stopped=True)
+    async def _cut_short(self, turn: _Turn, text: str, outcome: str, shown: str | None = None) -> str:
+        """End a turn with `text`. `shown` is what of it a model wrote, where the rest is a sentence of ours.
+
+        No model is to read our sentences as its own words, or it will say them too.
+        """
+        own = text if shown is None else f"{shown}\n\n{context.UNANSWERED}".strip()
+        said = AssistantSaid(own, stopped=True)
 
         def unit(tx: Tx) -> None:
             inbox.guard(tx, turn.claim)

@@ -284,15 +284,22 @@ def _zone(document: Document, zone: Value) -> None:
     if not isinstance(zone, str) or zone == "UTC":
         return
     # Imported here, so that UTC does not pay for it
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a directory of zones, or a name too long
-        # Etc/GMT+2 is two hours behind and not ahead, so it is no good advice to anyone who wrote GMT+2.
-        zones = [one for one in available_timezones() if "/" in one and not one.startswith("Etc/")]
-        places = {one.rpartition("/")[2]: one for one in zones}
-        meant = nearest(zone, zones) or places.get(nearest(zone, places) or "")
+        meant = nearest_zone(zone)
         hint = f"did you mean '{meant}'?" if meant else "write a name such as Europe/Berlin, or UTC"
         key: Key = ("memory", "timezone")
         document.report(key, f"{document.quoted(key, zone)} is no time zone", hint)
+
+
+def nearest_zone(zone: str) -> str:
+    """The time zone that was probably meant by what is none, or ""."""
+    from zoneinfo import available_timezones
+
+    # Etc/GMT+2 is two hours behind and not ahead, so it is no good advice to anyone who wrote GMT+2.
+    zones = [one for one in available_timezones() if "/" in one and not one.startswith("Etc/")]
+    places = {one.rpartition("/")[2]: one for one in zones}
+    return nearest(zone, zones) or places.get(nearest(zone, places) or "", "")

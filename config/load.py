@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from config.checks import check
 from config.document import Document, Value, parse
 from config.explain import explain
+from config.keys import listed
 from config.problems import ConfigError, Key, Problem
 from config.references import Unreadable, read_text, resolve
 from config.schema import Config
@@ -61,7 +62,23 @@ def load(path: Path | None, environ: Mapping[str, str], *, secrets: bool = True)
         raise ConfigError(document.problems) from None  # pydantic's own holds the values, secrets included
     if document.problems:
         raise ConfigError(document.problems)
+    if unpriced := _unpriced(config):
+        notes.append(
+            f"A limit of USD is set, and it is none for {unpriced}: write the `price`, 0 where it is free."
+        )
     return Loaded(config, found, " ".join(notes))
+
+
+def _unpriced(config: Config) -> str:
+    """The models that cost nothing in the books though USD are limited, unless it is written that they are free."""
+    if all(value is None for name, value in config.limits if name.endswith("usd_per_day")):
+        return ""
+    names = [
+        name
+        for name, model in config.models.items()
+        if model.provider != "demo" and "price" not in model.model_fields_set
+    ]
+    return listed([f"models.{name}" for name in names], "and") if names else ""
 
 
 def _read(path: Path | None) -> tuple[Document, Path | None]:

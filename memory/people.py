@@ -69,7 +69,8 @@ def decide(tx: Tx, code: str, approved: bool, by: str, at: float) -> Pairing | N
 
 
 def revoke(tx: Tx, user_id: str) -> bool:
-    """Forget the decision about somebody, whichever it was; whether there was one."""
+    """Forget the decision about somebody, whichever it was; whether there was one. They are answered at once if they write."""
+    tx.run("person_refused", user_id=user_id, at=0.0)
     return tx.one("access_drop", user_id=user_id) is not None
 
 

@@ -79,6 +79,7 @@ class Slack:
         typing_interval=90.0,
         resend="lookup",
         buttons=True,
+        command_prefix="/boswell ",
         streams=True,
     )
 

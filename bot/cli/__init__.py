@@ -156,7 +156,10 @@ def _run(loaded: Loaded, names: list[str], *, http: bool = True) -> None:
 
 @main.command()
 @click.option(
-    "--adapter", "adapters", multiple=True, help="console, telegram or slack; may be given several times."
+    "--adapter",
+    "adapters",
+    multiple=True,
+    help="console, telegram, slack or discord; may be given several times.",
 )
 @click.option("--provider", help="openai, azure, anthropic or demo.")
 @click.option("--force", is_flag=True, help="Write over an existing file.")

@@ -29,8 +29,14 @@ def manifest(path: Path | None, url: str, as_json: bool) -> None:
     public = settings.app_token is None or settings.client_id is not None
     if public and not url.startswith("https://"):
         fail("the server's public address stands in this manifest; give it with --url https://…", WRONG)
+    if url and not public:
+        fail(
+            "with app_token (Socket Mode) and no client_id no public address is needed; leave --url out",
+            WRONG,
+        )
     from adapters import NotInstalled
     from adapters.base import Menu
+    from bot import sentences
     from bot.commands import COMMANDS
 
     try:
@@ -39,7 +45,7 @@ def manifest(path: Path | None, url: str, as_json: bool) -> None:
         raise NotInstalled(
             f"{exc.name!r} is not installed; install it with: pip install 'boswell[slack]'"
         ) from exc
-    menu = Menu({name: command.help for name, command in COMMANDS.items()})
+    menu = Menu({name: sentences.say(command.help) for name, command in COMMANDS.items()})
     made = build(settings, menu, url, config.agent.name)
     if as_json:
         click.echo(json.dumps(made, indent=2, ensure_ascii=False))

@@ -264,3 +264,39 @@ async def test_a_server_is_not_left_where_another_channel_of_it_is_on_the_list(t
         await h.settled()
         assert adapter.left == ["701-500"]
         assert (h.texts("700-501"), h.texts("700-500")) == ([], ["You said hello"])
+
+
+async def test_who_was_revoked_gets_a_new_code_at_once(tmp_path: Path) -> None:
+    async with house(tmp_path, echo(), access=PAIRING) as h:
+        await h.say("hello")
+        await h.settled()
+        await h.say(f"/pair deny {code_in(h.texts()[0])}", user="9")
+        await h.settled()
+        await h.say("/pair revoke memory-1", user="9")
+        await h.settled()
+        await h.say("please")
+        await h.settled()
+        assert code_in(h.texts()[1])
+
+
+async def test_who_waits_is_listed_in_private_only(tmp_path: Path) -> None:
+    async with house(tmp_path, echo(), access=PAIRING) as h:
+        await h.say("/pair", user="9", chat=GROUP)
+        await h.settled()
+        assert h.texts("-5") == ["I tell that only in private. Write to me there."]
+
+
+async def test_commands_are_named_as_people_give_them_on_the_platform(tmp_path: Path) -> None:
+    adapter = MemoryAdapter(command_prefix="/boswell ")
+    async with house(tmp_path, echo(), adapter=adapter) as h:
+        await h.say("/start")
+        await h.say("/help")
+        await h.say("/nonsense")
+        await h.say("see /help and http://x/help")
+        await h.settled()
+        start, help_, unknown = (text for text in h.texts() if not text.startswith("You said"))
+        assert "/boswell help lists" in start
+        assert help_.startswith("/boswell start – ")
+        assert "/timezone" not in help_
+        assert unknown == "I do not know /boswell nonsense. /boswell help lists what I know."
+        assert "You said see /help and http://x/help" in h.texts()

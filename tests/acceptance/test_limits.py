@@ -20,9 +20,9 @@ from structlog.testing import capture_logs
 from adapters.base import Chat
 from bot.cli import main
 from bot.events import Usage, UserSaid
-from bot.limits import LEAST_OUTPUT, cost, request_bound
+from bot.limits import LEAST_OUTPUT, Limits, cost, request_bound
 from bot.models.base import Finished, ModelRequest
-from config.schema import Price
+from config.schema import LimitsConfig, Price
 from tests.fakes.house import House, house
 from tests.fakes.model_server import KEY, ModelServer, Reply, Request, Step
 from tests.fakes.scripted_model import ScriptedModel
@@ -375,3 +375,17 @@ async def test_a_small_limit_is_used_up_by_short_answers_and_not_by_what_they_mi
         written = [request.max_output_tokens or 0 for request in model.requests]
         assert all(at_most >= LEAST_OUTPUT for at_most in written)
         assert written[0] > written[-1]
+
+
+async def test_a_model_does_not_read_our_sentences_as_its_own_words(tmp_path: Path) -> None:
+    used = Usage(1, 0, 1)
+    model = ScriptedModel(lambda request: ["Fine.", Finished("stop", used)])
+    async with house(tmp_path, model, limits={"tokens_per_day": 100}) as h:
+        await h.say("hello")
+        await h.settled()
+        assert "does not suffice" in h.texts()[0]
+        h.parts.turns.setup.limits = Limits(LimitsConfig(), {}, "UTC")
+        await h.say("and now?")
+        await h.settled()
+        assert "suffice" not in str(model.requests[0].events)
+        assert "does not suffice" in h.transcript()[1][1]

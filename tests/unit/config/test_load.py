@@ -441,3 +441,19 @@ def test_null_takes_a_limit_away_that_is_there_by_default() -> None:
     assert (
         load_text("limits: {turns_per_day: null, message_chars: null}").config.limits.message_chars == 50_000
     )
+
+
+@pytest.mark.parametrize(
+    ("price", "limits", "told"),
+    [
+        ("", "usd_per_day: 1", True),
+        ("", "total_usd_per_day: 1", True),
+        ("", "tokens_per_day: 1000", False),
+        (", price: {input: 1, output: 2}", "usd_per_day: 1", False),
+        (", price: {}", "usd_per_day: 1", False),
+    ],
+)
+def test_a_limit_of_usd_on_a_model_without_a_price_is_told(price: str, limits: str, told: bool) -> None:
+    model = f"models: {{main: {{provider: openai, model: x, api_key: k{price}}}}}"
+    loaded = load_text(f"adapters: {{console: {{}}}}\n{model}\nlimits: {{{limits}}}")
+    assert ("models.main" in loaded.note) == told
