@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
+import re
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
@@ -166,17 +168,17 @@ class Client:
         try:
             async with self._session().post(url, json=dict(message), allow_redirects=False) as response:
                 status, retry = response.status, response.headers.get("Retry-After", "")
-                await response.read()
+                code = _code(await response.read())
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             broken = exc
         else:
-            if status == 200:
+            if status == 200 and not code:
                 return
             if status == 429:
                 raise RateLimited(f"Slack asks for patience with {name}", _seconds(retry))
             if status >= 500:
                 raise Unavailable(f"Slack has a fault of its own ({name}: HTTP {status})", ambiguous=True)
-            raise Rejected(f"Slack takes no more answers at {name} (HTTP {status})", "expired_url")
+            raise Rejected(f"Slack refuses an answer at {name} (HTTP {status})", code or "expired_url")
         raise _no_answer(name, broken) from None
 
     async def close(self) -> None:
@@ -220,6 +222,17 @@ def _no_answer(method: str, exc: Exception) -> Unavailable:
 def _reason(exc: BaseException) -> str:
     inner = getattr(exc, "os_error", exc)
     return getattr(inner, "strerror", None) or type(exc).__name__
+
+
+def _code(body: bytes) -> str:
+    """The error code with which an interaction's address answers: in JSON, or by itself; empty for any other answer."""
+    text = body.decode("utf-8", "replace")
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        return text if re.fullmatch(r"[a-z]+(_[a-z]+)+", text) else ""
+    code = answer.get("error") if isinstance(answer, dict) and answer.get("ok") is False else ""
+    return code if isinstance(code, str) else ""
 
 
 def _seconds(text: object) -> float:

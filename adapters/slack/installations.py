@@ -51,6 +51,7 @@ class Workspace:
     org_wide: bool = False
     refresh_token: str = ""
     expires_at: float = 0.0
+    installed_at: float = 0.0
 
     def me(self, team: str) -> Me:
         return Me(team, self.bot_user, self.bot_id)
@@ -221,6 +222,7 @@ class Installations(AsyncInstallationStore):
                 bool(installation.is_enterprise_install),
                 installation.bot_refresh_token or "",
                 float(installation.bot_token_expires_at or 0),
+                self._now(),
             )
         )
 

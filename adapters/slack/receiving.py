@@ -16,7 +16,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
 from adapters.base import AdapterError, Menu, Received, Unauthorized, Unavailable, Update
-from adapters.slack.client import QUIET, Client
+from adapters.slack.client import QUIET, Client, LostAccess
 from adapters.slack.installations import Installations, OneWorkspace, Workspace
 from adapters.slack.intake import Intake
 from adapters.slack.manifest import PROMPTS
@@ -47,6 +47,8 @@ class Receiver:
         self._menu = menu
         self._app: AsyncApp | None = None
         self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._missed: dict[Room, str] = {}  # since when each is to be looked at
+        self._catching = False
         self.intake = Intake()
         self.tasks: asyncio.TaskGroup | None = None
 
@@ -93,7 +95,7 @@ class Receiver:
             return
         event = event_of(body)
         if event.get("type") in ("app_uninstalled", "tokens_revoked"):
-            await self._revoked(event, where)
+            await self._revoked(body, event, where, workspace)
             return
         await self._workspaces.belongs(where)
         row = self._read(body, where, workspace)
@@ -133,24 +135,53 @@ class Receiver:
         row = self._read(body, where, workspace)
         return [] if row is None else [row]
 
-    async def _revoked(self, event: Mapping[str, Any], where: Origin) -> None:
+    async def _revoked(
+        self, body: Mapping[str, Any], event: Mapping[str, Any], where: Origin, workspace: Workspace
+    ) -> None:
         if event.get("type") == "tokens_revoked" and not (event.get("tokens") or {}).get("bot"):
             return  # those of single people, of which we have none
+        at = body.get("event_time")
+        if isinstance(at, int) and at < int(workspace.installed_at) and await self._works(workspace):
+            _log.info("that the app was removed from %s comes late: it was installed again", where.team)
+            return
         await self._workspaces.drop(where)
         _log.warning("the app was removed from %s; its token is forgotten", where.team or where.enterprise)
         if not self._workspaces.several:
             self._aside(_end("the app was removed from its Slack workspace; install it again"))
 
+    async def _works(self, workspace: Workspace) -> bool:
+        try:
+            await self._client("auth_test", workspace.token)
+        except LostAccess:
+            return False
+        return True
+
     async def catch_up(self) -> None:
-        """Hand in what was said while nobody listened, where we take part, the oldest first."""
+        """Hand in what was said while nobody listened, where we take part, the oldest first.
+
+        Called again meanwhile, it adds to what is being looked at: a bad line must not make for ever more calls.
+        """
         for room, since in self._rooms.lag():
-            try:
-                workspace = await self._workspaces.of(room.team)
-                if workspace is not None:
-                    await self._fetch(room, since, workspace)
-            except AdapterError as exc:
-                _log.warning("what was missed in %s could not be handed in: %s", room.name, exc)
-            else:
+            self._missed.setdefault(room, since)
+        if self._catching:
+            return
+        self._catching = True
+        try:
+            while self._missed:
+                room = next(iter(self._missed))
+                await self._catch_up(room, self._missed.pop(room))
+        finally:
+            self._catching = False
+
+    async def _catch_up(self, room: Room, since: str) -> None:
+        try:
+            workspace = await self._workspaces.of(room.team)
+            if workspace is not None:
+                await self._fetch(room, since, workspace)
+        except AdapterError as exc:
+            _log.warning("what was missed in %s could not be handed in: %s", room.name, exc)
+        else:
+            if room not in self._missed:
                 self._rooms.caught_up(room)
 
     async def _fetch(self, room: Room, since: str, workspace: Workspace) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 _CLOSE = 0.3  # seconds that Slack gets to say goodbye
 _LINGER = 30.0  # seconds that a socket which Slack is about to close is read on
+_SOON = 10.0  # seconds; a socket that ends before was no good
+_MOST_PAUSE = 10.0  # seconds between sockets that are no good: a mention that nobody hears is lost
 
 
 class Sockets:
@@ -51,6 +54,7 @@ class Sockets:
         self._seconds = seconds
         self._behind = behind
         self._open: set[aiohttp.ClientWebSocketResponse] = set()
+        self._short = 0  # sockets in a row that ended soon after they were opened
 
     async def run(self, health: Health, detail: str) -> None:
         """Until cancelled. Raises what can not be mended by connecting again."""
@@ -60,7 +64,7 @@ class Sockets:
                     while True:
                         await self._connected(http, tasks, health, detail)
                         health.down("the connection to Slack was lost; it is opened again")
-                        await asyncio.sleep(self._retry[0])
+                        await asyncio.sleep(max(self._retry[0], self._pause()))
             finally:
                 await asyncio.gather(*(self._drop(socket) for socket in list(self._open)))
 
@@ -72,14 +76,27 @@ class Sockets:
         health.up(detail)
         tasks.create_task(self._behind())
         alive = tasks.create_task(self._tell(health, detail))
+        opened = time.monotonic()
         try:
             while await self._serve(socket, tasks):
+                self._ended(opened)
                 tasks.create_task(self._linger(socket, tasks))
+                await asyncio.sleep(self._pause())
                 socket = await self._insist(http, health)
+                opened = time.monotonic()
                 health.up(detail)
+            self._ended(opened)
         finally:
             alive.cancel()
             await self._drop(socket)
+
+    def _ended(self, opened: float) -> None:
+        self._short = self._short + 1 if time.monotonic() - opened < _SOON else 0
+
+    def _pause(self) -> float:
+        """Seconds until the next socket: none at first, and ever more while sockets end as soon as they are open."""
+        first, most = self._retry
+        return min(most, _MOST_PAUSE, first * 2.0 ** min(self._short - 2, 30)) if self._short > 1 else 0.0
 
     async def _tell(self, health: Health, detail: str) -> None:
         """A socket is open as long as its pings are answered: aiohttp closes it otherwise."""
@@ -141,10 +158,8 @@ class Sockets:
                         "Socket Mode is switched off for this app; switch it on in its settings"
                     )
                 return True
-            request = SocketModeRequest.from_dict(envelope)
-            if request is not None:
-                # Tasks begin in the order in which they are made, and none waits before it stands in line to be stored
-                tasks.create_task(self._handle(socket, request))
+            # Tasks begin in the order in which they are made, and none waits before it stands in line to be stored
+            tasks.create_task(self._handle(socket, envelope))
         return False
 
     async def _linger(self, socket: aiohttp.ClientWebSocketResponse, tasks: asyncio.TaskGroup) -> None:
@@ -154,9 +169,12 @@ class Sockets:
                     pass
         await self._drop(socket)
 
-    async def _handle(self, socket: aiohttp.ClientWebSocketResponse, request: SocketModeRequest) -> None:
+    async def _handle(self, socket: aiohttp.ClientWebSocketResponse, envelope: dict[str, Any]) -> None:
         """Confirm an envelope once Bolt is done with it. What is not confirmed, Slack brings again."""
         try:
+            request = SocketModeRequest.from_dict(envelope)
+            if request is None:
+                return
             response = await run_async_bolt_app(self._app, request)
         except Exception as exc:  # noqa: BLE001 - the edge of one envelope: the others must get through
             _log.error("an envelope could not be read (%s)", type(exc).__name__)

@@ -19,7 +19,7 @@ PLATFORM = "slack"
 COMMAND = "boswell"  # the slash command of our manifest
 LIFETIME = 1700.0  # seconds that a response_url takes answers; Slack says 30 minutes
 
-_SUBTYPES = (None, "file_share", "thread_broadcast")
+_SUBTYPES = (None, "file_share", "me_message", "thread_broadcast")
 _LEFT = ("channel_left", "group_left", "member_left_channel")
 
 
@@ -131,8 +131,7 @@ def message(
         thread = "" if thread == ts else thread
     raw = _string(said, "text")
     text = readable(_without_mention(raw, me))
-    files = said.get("files")
-    unsupported = "a file" if files and not text and kind == "message" else ""
+    unsupported = "" if text or kind == "edit" else _content(said)
     if not text and not unsupported:
         return None
     command, args = _command(text, commands, private=private)
@@ -148,6 +147,10 @@ def message(
     edited = _id(_part(said, "edited"), "ts") or _id(event, "event_ts") or _id(event, "ts")
     key = f"message:{where.team}:{channel}:{ts}"
     team = _id(said, "user_team") or _id(said, "team") or where.team
+    if team == where.enterprise:
+        team = (
+            where.team
+        )  # of a colleague, an organisation is named at times; who it is must not hang on that
     return Update(
         source=where.source,
         key=key if kind == "message" else f"{key}:{edited}",
@@ -276,7 +279,14 @@ def native_user(person: Person) -> str:
 
 def _profile_name(said: Mapping[str, Any]) -> str:
     profile = _part(said, "user_profile")
-    return _string(profile, "display_name") or _string(profile, "real_name")
+    return _id(profile, "display_name") or _id(profile, "real_name")
+
+
+def _content(said: Mapping[str, Any]) -> str:
+    """What there is besides words, in words."""
+    if said.get("files"):
+        return "a file"
+    return "a forwarded message" if said.get("attachments") else ""
 
 
 def _command(text: str, commands: Collection[str], *, private: bool) -> tuple[str | None, str]:

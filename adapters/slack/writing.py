@@ -173,7 +173,13 @@ class Writer:
         with suppress(Refused, ChatGone):
             await self._said(partial(call, "chat_postEphemeral", user=user), chat, text, buttons)
             return
-        opened = await call("conversations_open", users=user)
+        try:
+            opened = await call("conversations_open", users=user)
+        except LostAccess as exc:
+            if exc.code != "missing_scope":
+                raise
+            # It would wait for a scope that may never come, and hold up all that is said there
+            raise ChatGone(f"there is no way left to answer one person alone: {exc}") from exc
         direct = (opened.get("channel") or {}).get("id") or split_chat(chat)[1]
         await _either(partial(call, "chat_postMessage", channel=direct, **_UNFURL, **_LITERAL), text, buttons)
 
@@ -182,7 +188,7 @@ class Writer:
         try:
             await self._client.respond(url, {**how, **content(text, buttons)})
         except Rejected as exc:
-            if exc.code == "expired_url":
+            if exc.code in ("expired_url", "used_url"):
                 raise
             await self._client.respond(url, {**how, **plain_content(text, buttons)})
 
