@@ -28,6 +28,7 @@ SEED = int(os.environ.get("BOSWELL_SOAK_SEED", "0")) or random.randrange(1, 10**
 
 CONFIG = """
 access: {{policy: open}}
+limits: {{turns_per_minute: null}}
 models:
   main: {{provider: openai, model: test, api_key: {key}, base_url: "{model}/v1"}}
 adapters:
