@@ -20,6 +20,7 @@ models:
 adapters:
   telegram: {{token: "{token}", base_url: "{telegram}", messages_per_second: 10000}}
 access: {{policy: open}}
+limits: {{turns_per_minute: null}}
 agent: {{prompt: You are a concise assistant.}}
 streams: {{context_tokens: {context_tokens}}}
 server: {{port: 0}}
