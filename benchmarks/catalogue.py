@@ -23,7 +23,6 @@ access: {{policy: open}}
 limits: {{turns_per_minute: null}}
 agent: {{prompt: You are a concise assistant.}}
 streams: {{context_tokens: {context_tokens}}}
-server: {{port: 0}}
 """
 
 
