@@ -34,6 +34,7 @@ class Asides:
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._left: dict[str, float] = {}
+        self._refused: dict[str, list[float]] = {}  # when strangers were refused in a group
 
     async def command(self, job: Job) -> tuple[str, dict[str, Any]]:
         name = job.update.command or ""
@@ -103,14 +104,28 @@ class Asides:
             return "refused silently", {}
 
         def text(tx: Tx) -> str | None:
+            code = people.ask(tx, person.id, person.name, asdict(chat), at) if by_code else ""
+            if code is None or (not by_code and self._crowded(chat, at)):
+                return None
             tx.run("person_refused", user_id=person.id, at=at)
-            if not by_code:
-                return sentences.say("refused", person.language, user_id=person.id)
-            code = people.ask(tx, person.id, person.name, asdict(chat), at)
-            return code and sentences.say("pairing", person.language, code=code)
+            if code:
+                return sentences.say("pairing", person.language, code=code)
+            return sentences.say("refused", person.language, user_id=person.id)
 
         said = await self.answer(job, text, "refused")
         return "refused" if said else "refused silently", {}
+
+    def _crowded(self, chat: Chat, at: float) -> bool:
+        """Whether enough strangers were refused in a group lately: a crowd of them must not fill it with refusals."""
+        if chat.kind == "private":
+            return False
+        lately = [each for each in self._refused.get(chat.place, ()) if each > at - REFUSAL_INTERVAL]
+        if len(lately) >= people.MOST_IN_CHAT:
+            return True
+        if len(self._refused) > 10_000:
+            self._refused.clear()
+        self._refused[chat.place] = [*lately, at]
+        return False
 
     async def leave(self, job: Job) -> tuple[str, dict[str, Any]]:
         """Go out of a group where the configuration does not want us."""

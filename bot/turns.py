@@ -199,7 +199,13 @@ class Turns:
         if job.resumed:
             await self._attempt(job)
         else:
-            await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="stopped"))
+            while True:
+                try:
+                    await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="stopped"))
+                    return
+                except sqlite3.Error as exc:  # left alone, it would be answered after a restart
+                    log.error("database_failed", turn=job.id, problem=str(exc), retry_in=RETRY)
+                    await asyncio.sleep(RETRY)
 
     # A turn of the agent -------------------------------------------------------------------------------------------
 

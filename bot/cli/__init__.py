@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import signal
 import sqlite3
 import sys
 import time
@@ -141,6 +142,10 @@ def _run(loaded: Loaded, names: list[str], *, http: bool = True) -> None:
         level = "warning"  # the terminal belongs to the conversation
     configure(level, config.log.format, secrets_of(config))
     catch_crashes()
+    if http and loaded.path is not None:
+        signal.signal(
+            signal.SIGHUP, signal.SIG_IGN
+        )  # until it can be heeded; whatever it is for is found then, too
     os.umask(0o077)  # whatever a library writes is for this account alone, too
     gc.disable()  # imports make many objects and no garbage; the app turns it on again when all is built
     from bot.app import run as run_app

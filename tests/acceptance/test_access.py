@@ -300,3 +300,28 @@ async def test_commands_are_named_as_people_give_them_on_the_platform(tmp_path: 
         assert "/timezone" not in help_
         assert unknown == "I do not know /boswell nonsense. /boswell help lists what I know."
         assert "You said see /help and http://x/help" in h.texts()
+
+
+async def test_a_crowd_of_strangers_gets_three_refusals_in_a_group_and_no_more(tmp_path: Path) -> None:
+    async with house(tmp_path, echo(), access={"policy": "closed"}) as h:
+        for user in range(10):
+            await h.say("hello", user=str(user), chat=GROUP, addressed=True)
+        await h.settled()
+        assert len(h.texts("-5")) == 3
+
+
+async def test_who_got_no_code_because_too_many_wait_gets_one_as_soon_as_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "MOST_IN_ALL", 1)
+    async with house(tmp_path, echo(), access=PAIRING) as h:
+        await h.say("hello", user="2")
+        await h.settled()
+        await h.say("hello")
+        await h.settled()
+        assert h.texts() == []
+        await h.say(f"/pair deny {code_in(h.texts('2')[0])}", user="9")
+        await h.settled()
+        await h.say("hello?")
+        await h.settled()
+        assert code_in(h.texts()[0])
