@@ -202,10 +202,11 @@ class Turns:
             while True:
                 try:
                     await self.database.write(lambda tx: tx.run("inbox_drop", id=job.id, problem="stopped"))
-                    return
                 except sqlite3.Error as exc:  # left alone, it would be answered after a restart
                     log.error("database_failed", turn=job.id, problem=str(exc), retry_in=RETRY)
                     await asyncio.sleep(RETRY)
+                else:
+                    return
 
     # A turn of the agent -------------------------------------------------------------------------------------------
 
