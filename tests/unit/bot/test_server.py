@@ -159,7 +159,9 @@ async def test_a_body_that_comes_byte_by_byte_is_cut_off(monkeypatch: pytest.Mon
     monkeypatch.setattr(server, "BODY", 0.2)
     async with listening() as port:
         answer = await drip(port, b"POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\n")
-    assert answer == "" or answer.startswith("HTTP/1.1 408 ")  # what was not read resets the connection, at times before that
+    assert answer == "" or answer.startswith(
+        "HTTP/1.1 408 "
+    )  # what was not read resets the connection, at times before that
 
 
 async def test_a_route_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
