@@ -35,7 +35,7 @@ from adapters.base import (
 from adapters.discord import checking
 from adapters.discord.answers import Answers, Via
 from adapters.discord.client import AnswerGone, Gateway, Http, NoHistory, call
-from adapters.discord.formatting import MAX_CHARS, attachment, render
+from adapters.discord.formatting import MAX_CHARS, attachment, bare, render
 from adapters.discord.session import Session, Timing
 from adapters.discord.updates import BUTTON_PREFIX, channel_of
 from config.schema import DiscordConfig
@@ -310,7 +310,7 @@ def _content(
         raise Refused(f"Discord takes texts of 1 to {MAX_CHARS} characters, this one has {len(markdown)}")
     content = render(markdown)
     if not content.strip() or len(content) > MAX_CHARS:
-        content = markdown
+        content = bare(markdown)
     return {**body, "content": content}, []
 
 

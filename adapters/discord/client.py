@@ -158,7 +158,11 @@ class Http(HTTPClient):
         if response.status == 429:
             raise self._too_many(route, response, answer)
         kind = {403: discord.Forbidden, 404: discord.NotFound}.get(response.status, discord.HTTPException)
-        raise kind(response, answer if isinstance(answer, dict) else "no JSON")
+        failure = kind(response, "no JSON")
+        if isinstance(answer, dict):
+            with contextlib.suppress(AttributeError, TypeError):  # what it says in detail may have any shape
+                failure = kind(response, answer)
+        raise failure
 
     async def close(self) -> None:
         """Does nothing: discord.py calls it when a session with the gateway ends, and calls go on after that."""
@@ -217,7 +221,7 @@ class Http(HTTPClient):
             answer, str
         ):  # the proxy before Discord: we made far too many mistakes, and more would prolong it
             seconds = max(seconds, 60.0)
-        elif answer.get("global"):
+        elif isinstance(answer, dict) and answer.get("global"):
             self._all_used_up = time.monotonic() + seconds
         elif response.headers.get("X-RateLimit-Scope") == "user":
             self._use_up(route, seconds)

@@ -11,6 +11,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import partial
 
 MAX_CHARS = 2000  # of a message's content, in Unicode code points (Discord's API is Python's `len`: api-docs issue 1315)
 
@@ -30,15 +31,28 @@ _HEADING = re.compile(r"^( {0,3})#{4,6}(?=[ \t])", re.MULTILINE)
 _QUOTE_ALL = re.compile(r"^([ \t]*)(?=>>>[ \t])", re.MULTILINE)
 _SUBTEXT = re.compile(r"^([ \t]*)(?=-#[ \t])", re.MULTILINE)
 _IMAGE = re.compile(r"!(?=\[[^\]\n]*\]\(<?https?://)")
-_LINK = re.compile(
-    r"\[(?P<label>[^\]\n]+)\]\(\s*<?(?P<url>https?://[^\s<>)]+(?:\([^\s<>)]*\)[^\s<>)]*)*)>?[^)\n]*\)"
+# One level of brackets inside either part. What begins as code is code; what begins as a link may have code in its words.
+_CODE_OR_LINK = re.compile(
+    _CODE.pattern + r"|!?\[(?P<label>(?:[^\[\]\n\\]|\\[^\n]|\[[^\[\]\n]*\]){1,1000})\]"
+    r"\(\s*<?(?P<url>[a-z][a-z0-9+.-]*://(?:[^\s<>()]|\([^\s<>()]*\)){1,2000})>?[^()\n]{0,300}\)",
+    re.DOTALL | re.IGNORECASE,
 )
-_HOST = re.compile(r"(?:https?://)?(?:[^\s/@]*@)?((?:[\w-]+\.)+[^\W\d_]{2,})", re.IGNORECASE)
+_HOST = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*://)?(?:[^\s/@]*@)?((?:[\w-]+\.)+[^\W\d_]{2,}|(?:\d{1,3}\.){3}\d{1,3})",
+    re.IGNORECASE,
+)
+_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff*_~`|\\]")
 
 
 def render(markdown: str) -> str:
     """The content of a message that shows `markdown`. It may be longer than that, and then than Discord takes."""
     return "".join(_fenced(text) if code else _prose(text) for code, text in _parts(markdown))
+
+
+def bare(markdown: str) -> str:
+    """`markdown` as it is, never longer, but that no link pretends: for what is too long when it is rendered."""
+    links = partial(_links, form="{} <{}>")
+    return "".join(text if code else links(text) for code, text in _parts(markdown))
 
 
 def attachment(markdown: str) -> tuple[str, bytes] | None:
@@ -129,7 +143,7 @@ def _fenced(block: str) -> str:
 
 def _prose(text: str) -> str:
     return "".join(
-        _table(piece) if table else _outside_code(piece, _inline) for table, piece in _tables(text)
+        _table(piece) if table else _outside_code(_links(piece), _inline) for table, piece in _tables(text)
     )
 
 
@@ -142,7 +156,7 @@ def _outside_code(text: str, change: Callable[[str], str]) -> str:
 
 
 def _inline(text: str) -> str:
-    text = _LINK.sub(_honest, _IMAGE.sub("", text))
+    text = _IMAGE.sub("", text)
     text = _PINGS.sub(lambda match: match[0] + _ZERO_WIDTH, text)
     text = _SPOILER.sub(r"\\|", text)
     text = _STRONG.sub(r"**\1**", text)
@@ -150,12 +164,19 @@ def _inline(text: str) -> str:
     return _SUBTEXT.sub(r"\1\\", _QUOTE_ALL.sub(r"\1\\", text))
 
 
-def _honest(link: re.Match[str]) -> str:
-    """The link, or, where its words are an address other than where it leads, both to be seen."""
-    named, leads = _HOST.match(link["label"].strip("*_` ")), _HOST.match(link["url"])
-    if named is None or (leads is not None and _same(named[1], leads[1])):
-        return link[0]
-    return f"{link['label']} (<{link['url']}>)"
+def _links(text: str, form: str = "{} (<{}>)") -> str:
+    """The text, with links whose words are an address other than where they lead in that form, both to be seen."""
+
+    def honest(found: re.Match[str]) -> str:
+        if found["label"] is None:  # code
+            return found[0]
+        label = unicodedata.normalize("NFKC", _INVISIBLE.sub("", found["label"]))
+        named, leads = _HOST.search(label), _HOST.match(found["url"])
+        if named is None or (leads is not None and _same(named[1], leads[1])):
+            return found[0]
+        return form.format(found["label"], found["url"])
+
+    return _CODE_OR_LINK.sub(honest, text)
 
 
 def _same(one: str, other: str) -> bool:

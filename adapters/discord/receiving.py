@@ -134,6 +134,7 @@ class Receiver:
         marks: Marks,
         api: Callable[..., Awaitable[Any]],
         look_up: Callable[[str, str], Found | None],
+        hidden: Callable[[str, str], bool],
         unstored: MutableMapping[str, int],
         failed: asyncio.Future[None],
         *,
@@ -141,7 +142,9 @@ class Receiver:
         messages: int,
         patience: Patience,
     ) -> None:
-        """`unstored` tells, for direct conversations that no mark knows yet, after which message to begin."""
+        """`hidden` tells whether a channel of a server can certainly not be read: Discord bars who asks for too many of these.
+
+        `unstored` tells, for direct conversations that no mark knows yet, after which message to begin."""
         self._failed = failed
         self.me = me
         self._sink = sink
@@ -149,6 +152,7 @@ class Receiver:
         self._marks = marks
         self._api = api
         self._look_up = look_up
+        self._hidden = hidden
         self._unstored = unstored
         self._hours = hours
         self._messages = messages
@@ -378,7 +382,7 @@ class Receiver:
         if known is not None:
             for channel, (last, _) in channels.items():
                 after = max(self._marks.seen.get(channel, 0), known)
-                if last > after:
+                if last > after and not self._hidden(channel, server):
                     await self._read_back(channel, server, after)
             asleep = snowflake_at(time.time() - _ARCHIVED_AFTER)
             for channel in sorted(self._marks.inside.get(server, set()) - channels.keys()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
@@ -153,6 +154,7 @@ class Session:
             self._marks,
             self._api,
             self._look_up,
+            self._hidden,
             self._unstored,
             self._failed,
             hours=self._settings.catch_up_hours,
@@ -192,6 +194,17 @@ class Session:
             parent, owner = str(there.parent_id), str(there.owner_id)
         title = f"{there.guild.name} #{there.name}"
         return Found(parent, title, owner, str(role.id) if role is not None else "")
+
+    def _hidden(self, channel: str, server: str) -> bool:
+        guild = self.client.get_guild(int(server))
+        there = guild.get_channel_or_thread(int(channel)) if guild is not None else None
+        me: discord.Member | None = guild.me if guild is not None else None
+        if there is None or me is None:
+            return False
+        with contextlib.suppress(discord.ClientException):  # a thread whose channel is not known
+            may = there.permissions_for(me)
+            return not (may.view_channel and may.read_message_history)
+        return False
 
     # Shards
 

@@ -96,7 +96,7 @@ def read_message(message: Mapping[str, Any], where: Where, me: Me, *, edit: bool
     replied = message.get("referenced_message")
     replies = isinstance(replied, Mapping) and _author(replied) == me.id
     raw = _text(message, "content")
-    named = any(m.get("id") == me.id for m in mentions) or me.id in _MENTION.findall(raw)
+    named = any(m.get("id") == me.id for m in mentions)  # in code, a name is no mention
     named = named or bool(where.role and where.role in (message.get("mention_roles") or []))
     text = _spoken(raw, where, me, mentions)
     unsupported = "" if text or edit else _content(message)
