@@ -280,6 +280,9 @@ class Discord:
             return await checking.look(http, message_content=self._settings.message_content)
         except AdapterError as exc:
             return [Finding(False, self.name, str(exc))]
+        except (AttributeError, LookupError, TypeError, ValueError):
+            problem = "what answers is not Discord's API; correct discord.base_url, or leave it out"
+            return [Finding(False, self.name, problem)]
         finally:
             await http.end()
 

@@ -147,7 +147,7 @@ class Client:
 
     async def __call__(self, method: str, token: str, **arguments: Any) -> Answer:
         """Call a method by slack_sdk's name for it (`chat_postMessage`), with a workspace's token or none."""
-        name = method.replace("_", ".", 1) if not method.startswith("assistant") else method.replace("_", ".")
+        name = method.replace("_", ".")
         if token:
             arguments["token"] = token
         return await _answer(name, getattr(self.web, method)(**arguments))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.base import AdapterError, RateLimited, Refused
-from adapters.discord import _content
+from adapters.base import AdapterError, Menu, NoState, RateLimited, Refused
+from adapters.discord import Discord, _content
 from adapters.discord.formatting import MAX_CHARS, bare, render
 from tests.fakes import discord_server as fake
 from tests.unit.adapters.discord.test_adapter import ANNA, DM, GUILD, PRIVATE, ROOM, Life
@@ -36,6 +36,17 @@ async def test_a_refusal_whose_details_have_another_shape_is_a_refusal(body: str
             with pytest.raises(Refused) as told:
                 await adapter.post(PRIVATE, "hello", key="k")
             assert isinstance(told.value, AdapterError)
+
+
+@pytest.mark.parametrize("body", ["{}", '{"id": "x", "flags": "y"}'])
+async def test_a_check_of_what_is_no_discord_says_so(body: str) -> None:
+    async with fake.DiscordServer() as server:
+        adapter = Discord(Life(server).settings, Menu(), NoState())
+        for call in ("get_me", "get_application"):
+            server.fault(call, fake.Fault(200, body))
+        [finding] = await adapter.check()
+        assert not finding.ok
+        assert "base_url" in finding.detail
 
 
 async def test_what_was_missed_is_not_looked_for_where_we_may_not_read() -> None:

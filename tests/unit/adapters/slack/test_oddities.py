@@ -153,3 +153,12 @@ async def test_a_private_answer_for_which_a_scope_is_missing_does_not_wait_for_i
         with pytest.raises(ChatGone, match="im:write"):
             await adapter.post(where, "for you", key="k", via=via)
         assert server.texts("C1") == []
+
+
+async def test_a_wrong_app_token_is_named_as_the_one_that_it_is() -> None:
+    async with fake.SlackServer() as server:
+        server.fault("apps.connections.open", fake.refusal("invalid_auth"))
+        adapter = Slack(settings(server), MENU, NoState())
+        found = [finding.detail for finding in await adapter.check() if not finding.ok]
+        assert len(found) == 1
+        assert "apps.connections.open: invalid_auth; slack.app_token is wrong" in found[0]
