@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -163,7 +163,8 @@ class Traces(Middleware):
 
         def flush() -> None:
             self._provider.shutdown()
-            loop.call_soon_threadsafe(sent.set)
+            with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+                loop.call_soon_threadsafe(sent.set)
 
         # A daemon, and not one of the loop's threads, for whose end the process would wait.
         threading.Thread(target=flush, name="last traces", daemon=True).start()

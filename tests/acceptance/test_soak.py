@@ -87,8 +87,11 @@ async def test_killed_at_any_instant_nothing_is_lost_and_nothing_said_twice(
             ]
 
         for _ in range(KILLS):
+            polled = telegram.calls["getUpdates"]
             process = start()
             talking = asyncio.create_task(talk())
+            if dice.random() < 0.7:  # else it is killed while it starts, or soon after
+                await telegram.wait_for(lambda server, n=polled: server.calls["getUpdates"] > n, 30)
             await asyncio.sleep(dice.uniform(0.1, 0.9))
             process.kill()
             talking.cancel()
