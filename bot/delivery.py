@@ -46,6 +46,7 @@ log = structlog.get_logger(__name__)
 FIRST_TYPING = 0.25  # seconds: an answer that is there sooner needs no typing notice
 FIRST_EDIT = 0.25  # seconds from the placeholder to the first text in its place
 STOP_BUTTON = 4.0  # seconds of a reply that is being written, after which it can be stopped by a button
+LEAST_EDIT = 0.005  # seconds between two looks at a reply that grows, however fast a platform is: without it the loop would spin
 FIRST_BACKOFF = 0.5
 MAX_BACKOFF = 60.0
 RETRY = 5.0  # seconds until the database is tried again where it failed
@@ -188,7 +189,7 @@ class Preview:
                     pace.pause(self._chat, exc.retry_after)
                 except Refused:
                     shown = text  # half a construct, perhaps; the next piece may pass
-            await _within(self._ended, pace.edit_interval(self._chat))
+            await _within(self._ended, max(LEAST_EDIT, pace.edit_interval(self._chat)))
 
     def _head(self) -> str:
         limits, text = self._adapter.limits, self.text
