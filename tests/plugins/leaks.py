@@ -40,7 +40,12 @@ class Leaks:
         self._undo: list[Callable[[], None]] = []
 
     def secret(self, text: object) -> None:
-        if self.test is not None and isinstance(text, str) and len(text) >= SHORTEST_SECRET and not text.isalpha():
+        if (
+            self.test is not None
+            and isinstance(text, str)
+            and len(text) >= SHORTEST_SECRET
+            and not text.isalpha()
+        ):
             self.secrets.add(text)
 
     def said(self, text: object) -> None:
