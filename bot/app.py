@@ -20,12 +20,12 @@ from typing import Any, cast
 import structlog
 
 import adapters as platforms
-from adapters.base import Adapter, AdapterError, Chat, Menu, Unauthorized
-from bot import dead, limits, models, sentences, status, telemetry
+from adapters.base import Adapter, AdapterError, Chat, Unauthorized
+from bot import dead, limits, models, status, telemetry
 from bot.access import Gate
 from bot.agent import Agent
 from bot.breaker import Breakers
-from bot.commands import COMMANDS
+from bot.commands import menu
 from bot.delivery import Delivery
 from bot.engine import Engine, SqliteEngine
 from bot.health import Health, Vitals, keep
@@ -120,7 +120,6 @@ async def run(
     hangup = asyncio.Event()
     if path is not None:
         loop.add_signal_handler(signal.SIGHUP, hangup.set)
-    menu = Menu({name: sentences.say(command.help) for name, command in COMMANDS.items()})
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(database_path(config)))
         for name in names:
@@ -131,7 +130,7 @@ async def run(
             connected[name] = platforms.create(
                 cast("platforms.Name", name),
                 getattr(config.adapters, name),
-                menu,
+                menu(),
                 AdapterState(database, name),
             )
             stack.push_async_callback(_close, connected[name])

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
-from adapters.base import Button
+from adapters.base import Button, Menu
 from bot import sentences, usage
 from bot.limits import Spent
 from bot.pairing import pair
@@ -212,3 +212,8 @@ COMMANDS: dict[str, Command] = {
     "pair": Command("help_pair", pair, operators=True),
     "status": Command("help_status", _status, operators=True),
 }
+
+
+def menu() -> Menu:
+    """All of them, as the platforms are to show them."""
+    return Menu({name: sentences.say(command.help) for name, command in COMMANDS.items()})

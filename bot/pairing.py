@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from adapters.base import Chat, Person, Received, Update
 from bot.engine import Engine
@@ -42,17 +40,18 @@ class Approvals:
         now = {row["user_id"] for row in decided if row["state"] == "approved"}
         self._approved &= now
         self._approved |= now
-        for user_id, name, chat in unwelcomed:
+        for user_id, name, at, chat in unwelcomed:
             if chat["platform"] in self._platforms:
-                update = _welcome(user_id, name, Chat(**chat))
+                update = _welcome(user_id, name, at, Chat(**chat))
                 await self._engine.accept([Received(update.source, update.key, update)])
                 await self._database.write(lambda tx, user_id=user_id: people.welcomed(tx, user_id))  # type: ignore[misc]
 
 
-def _welcome(user_id: str, name: str, chat: Chat) -> Update:
+def _welcome(user_id: str, name: str, at: float, chat: Chat) -> Update:
+    """The same whenever the same decision is acted on: by two looks at once, or again after a crash."""
     return Update(
         source=f"{chat.platform}:{OWN}",
-        key=f"welcome:{user_id}:{datetime.now(ZoneInfo('UTC')).timestamp()}",
+        key=f"welcome:{user_id}:{at}",
         chat=chat,
         person=Person(user_id, name),
         command=WELCOME,

@@ -61,9 +61,8 @@ class Reloader:
                 self._asked.clear()
             seen = await asyncio.to_thread(self._look, self._config)
             if asked or seen != self._seen:
-                self._seen = (
-                    seen  # from before it is read: what is written meanwhile is seen at the next look
-                )
+                # From before it is read: what is written meanwhile is seen at the next look
+                self._seen = seen
                 await self.reload(asked=asked)
 
     async def reload(self, *, asked: bool = False) -> bool:

@@ -85,9 +85,9 @@ def decided(tx: Tx) -> list[Mapping[str, Any]]:
     return [dict(row) for row in tx.all("access_all")]
 
 
-def unwelcomed(tx: Tx) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Who was let in and was not told so: user id, name, and the chat where they asked."""
-    return [(r["user_id"], r["name"], json.loads(r["welcome"])) for r in tx.all("access_unwelcomed")]
+def unwelcomed(tx: Tx) -> list[tuple[str, str, float, Mapping[str, Any]]]:
+    """Who was let in and was not told so: user id, name, when it was decided, and the chat where they asked."""
+    return [(r["user_id"], r["name"], r["at"], json.loads(r["welcome"])) for r in tx.all("access_unwelcomed")]
 
 
 def welcomed(tx: Tx, user_id: str) -> None:

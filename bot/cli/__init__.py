@@ -143,9 +143,8 @@ def _run(loaded: Loaded, names: list[str], *, http: bool = True) -> None:
     configure(level, config.log.format, secrets_of(config))
     catch_crashes()
     if http and loaded.path is not None:
-        signal.signal(
-            signal.SIGHUP, signal.SIG_IGN
-        )  # until it can be heeded; whatever it is for is found then, too
+        # Until it can be heeded; whatever it is for is found then, too
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)  # whatever a library writes is for this account alone, too
     gc.disable()  # imports make many objects and no garbage; the app turns it on again when all is built
     from bot.app import run as run_app
@@ -252,14 +251,11 @@ def status(path: Path | None, as_json: bool, quiet: bool) -> None:
     from bot.app import database_path, locks_path
 
     config = load_config(path, secrets=False).config
-    database = database_path(config)
-    if not database.exists():
-        if quiet:
-            sys.exit(FAILED)
-        fail(f"there is no database at {str(database)!r} yet; `boswell run` makes it")
+    if quiet and not database_path(config).exists():
+        sys.exit(FAILED)
     names, now = named(config), time.time()
     locks, zone = locks_path(config), config.memory.timezone
-    report = with_database(database, lambda opened: reports.collect(opened, locks, names, now, zone))
+    report = with_database(config, lambda opened: reports.collect(opened, locks, names, now, zone))
     if as_json and not quiet:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:

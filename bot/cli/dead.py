@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bot.cli import main
-from bot.cli.shared import WRONG, config_option, fail, load_config, with_database
+from bot.cli.shared import WRONG, config_option, fail, load_config, printable, read, write
 
 if TYPE_CHECKING:
     from config import Config
@@ -51,7 +50,7 @@ def list_(path: Path | None, as_json: bool) -> None:
     """List them, without anybody's words."""
     from memory import dead as letters
 
-    found = _read(_config(path), letters.letters)
+    found = read(_config(path), letters.letters)
     if as_json:
         rows = [
             {
@@ -73,7 +72,7 @@ def list_(path: Path | None, as_json: bool) -> None:
         click.echo("There are no dead letters.")
     now = time.time()
     for letter in found:
-        click.echo(_neutral(_line(letter, now)))
+        click.echo(printable(_line(letter, now)))
 
 
 @dead.command()
@@ -84,7 +83,7 @@ def show(path: Path | None, id_: str) -> None:
     [letter] = _chosen(_config(path), [id_], every=False)
     text = f"{_line(letter, time.time())}\n\n{letter.words}\n"
     if sys.stdout is not None and sys.stdout.isatty():
-        click.echo(_neutral(text), nl=False)
+        click.echo(printable(text), nl=False)
     else:
         click.echo(
             text.encode("utf-8", "replace"), nl=False
@@ -107,7 +106,7 @@ def retry(path: Path | None, ids: Sequence[str], every: bool) -> None:
         for letter in chosen:
             letters.ask(tx, letter.kind, letter.number)
 
-    _write(config, ask)
+    write(config, ask)
     for letter in chosen:
         runs = leases.held(locks_path(config), f"adapter-{letter.platform}")
         when = "is tried again now" if runs else f"is tried again when {letter.platform} is started"
@@ -128,9 +127,9 @@ def drop(path: Path | None, ids: Sequence[str], every: bool) -> None:
         for letter in chosen:
             letters.drop(tx, letter.kind, letter.number)
 
-    _write(config, erase)
+    write(config, erase)
     with suppress(sqlite3.Error):  # another process is writing: its next checkpoint does it
-        _read(config, lambda tx: tx.one("wal_empty"))
+        read(config, lambda tx: tx.one("wal_empty"))
     for letter in chosen:
         click.echo(f"{letter.id} is erased.")
 
@@ -149,30 +148,11 @@ def _chosen(config: Config, ids: Sequence[str], *, every: bool) -> list[Letter]:
         wanted = [letters.parse(id_) for id_ in dict.fromkeys(ids)]
     except ValueError as exc:
         fail(str(exc), WRONG)
-    found = {(letter.kind, letter.number): letter for letter in _read(config, letters.letters)}
+    found = {(letter.kind, letter.number): letter for letter in read(config, letters.letters)}
     for id_, key in zip(dict.fromkeys(ids), wanted, strict=True):
         if key not in found:
             fail(f"there is no dead letter {id_!r}; `boswell dead list` lists them")
     return [found[key] for key in wanted] if ids else list(found.values())
-
-
-def _read(config: Config, unit: Callable[[Tx], T]) -> T:
-    result: T = with_database(_database(config), lambda database: database.read(unit))
-    return result
-
-
-def _write(config: Config, unit: Callable[[Tx], T]) -> T:
-    result: T = with_database(_database(config), lambda database: database.write(unit))
-    return result
-
-
-def _database(config: Config) -> Path:
-    from bot.app import database_path
-
-    path = database_path(config)
-    if not path.exists():
-        fail(f"there is no database at {str(path)!r} yet; `boswell run` makes it")
-    return path
 
 
 def _line(letter: Letter, now: float) -> str:
@@ -187,8 +167,3 @@ def _age(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds // length:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"
-
-
-def _neutral(text: str) -> str:
-    """What a person wrote must not act on the operator's terminal."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 
 import click
 
 from bot.cli import main
-from bot.cli.shared import config_option, fail, load_config, printable, with_database
+from bot.cli.shared import config_option, fail, load_config, printable, read, write
 
 if TYPE_CHECKING:
-    from memory.database import Tx
-
-T = TypeVar("T")
+    from config import Config
 
 OPERATOR = "command line"
 
@@ -26,17 +23,8 @@ def pair() -> None:
     """Who may talk: let in, or keep out, who asks."""
 
 
-def _database(path: Path | None) -> Path:
-    from bot.app import database_path
-
-    found = database_path(load_config(path, secrets=False).config)
-    if not found.exists():
-        fail(f"there is no database at {str(found)!r} yet; `boswell run` makes it")
-    return found
-
-
-def _write(path: Path | None, unit: Callable[[Tx], T]) -> T:
-    return cast(T, with_database(_database(path), lambda database: database.write(unit)))
+def _config(path: Path | None) -> Config:
+    return load_config(path, secrets=False).config
 
 
 @pair.command("list")
@@ -46,10 +34,7 @@ def list_(path: Path | None) -> None:
     from memory import people
 
     now = time.time()
-    waiting, decided = with_database(
-        _database(path),
-        lambda database: database.read(lambda tx: (people.pending(tx, now), people.decided(tx))),
-    )
+    waiting, decided = read(_config(path), lambda tx: (people.pending(tx, now), people.decided(tx)))
     for one in waiting:
         minutes = max(1, round((one.expires_at - now) / 60))
         click.echo(f"{one.code}  {one.user_id}  {printable(one.name)!r}  waits, {minutes} min left")
@@ -79,7 +64,7 @@ def deny(path: Path | None, code: str) -> None:
 def _decide(path: Path | None, code: str, *, approved: bool) -> str:
     from memory import people
 
-    found = _write(path, lambda tx: people.decide(tx, code, approved, OPERATOR, time.time()))
+    found = write(_config(path), lambda tx: people.decide(tx, code, approved, OPERATOR, time.time()))
     if found is None:
         fail(f"there is no code {code!r}, or its hour is over; `boswell pair list` shows those that wait")
     return found.user_id
@@ -92,6 +77,6 @@ def revoke(path: Path | None, user: str) -> None:
     """Take back what was decided about USER (a user id, such as telegram-1001): they are a stranger again."""
     from memory import people
 
-    if not _write(path, lambda tx: people.revoke(tx, user)):
+    if not write(_config(path), lambda tx: people.revoke(tx, user)):
         fail(f"nothing was decided about {user!r}; who is in `access: allow:` is taken out there")
     click.echo(f"{user} is a stranger again.")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -14,9 +14,10 @@ import click
 
 if TYPE_CHECKING:
     from config import Config, Loaded
-    from memory.database import Database
+    from memory.database import Database, Tx
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 FAILED, WRONG = 1, 2  # exit codes: it failed; the arguments or the configuration are wrong
 
@@ -56,15 +57,30 @@ def named(config: Config) -> list[str]:
     return [name for name in type(adapters).model_fields if getattr(adapters, name) is not None]
 
 
-def with_database(path: Path, read: Callable[[Database], Any]) -> Any:
-    """What an async function of the open database returns."""
+def with_database(config: Config, work: Callable[[Database], Awaitable[T]]) -> T:
+    """What an async function of the open database returns; ends the program where there is none yet."""
+    from bot.app import database_path
     from memory.database import open_database
 
-    async def work() -> Any:
-        async with open_database(path, migrate=False) as database:
-            return await read(database)
+    path = database_path(config)
+    if not path.exists():
+        fail(f"there is no database at {str(path)!r} yet; `boswell run` makes it")
 
-    return asyncio.run(work())
+    async def opened() -> T:
+        async with open_database(path, migrate=False) as database:
+            return await work(database)
+
+    return asyncio.run(opened())
+
+
+def read(config: Config, unit: Callable[[Tx], T]) -> T:
+    """What a function of a transaction reads."""
+    return with_database(config, lambda database: database.read(unit))
+
+
+def write(config: Config, unit: Callable[[Tx], T]) -> T:
+    """What a function of a transaction returns, once what it wrote is on disk."""
+    return with_database(config, lambda database: database.write(unit))
 
 
 def printable(text: str) -> str:

@@ -35,9 +35,7 @@ def manifest(path: Path | None, url: str, as_json: bool) -> None:
             WRONG,
         )
     from adapters import NotInstalled
-    from adapters.base import Menu
-    from bot import sentences
-    from bot.commands import COMMANDS
+    from bot.commands import menu
 
     try:
         from adapters.slack.manifest import manifest as build
@@ -45,8 +43,7 @@ def manifest(path: Path | None, url: str, as_json: bool) -> None:
         raise NotInstalled(
             f"{exc.name!r} is not installed; install it with: pip install 'boswell[slack]'"
         ) from exc
-    menu = Menu({name: sentences.say(command.help) for name, command in COMMANDS.items()})
-    made = build(settings, menu, url, config.agent.name)
+    made = build(settings, menu(), url, config.agent.name)
     if as_json:
         click.echo(json.dumps(made, indent=2, ensure_ascii=False))
         return

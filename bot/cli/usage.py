@@ -34,7 +34,6 @@ def usage(path: Path | None, by: str, since: str | None, as_json: bool, as_csv: 
     from zoneinfo import ZoneInfo
 
     from bot import usage as reports
-    from bot.app import database_path
 
     if as_json and as_csv:
         raise click.UsageError("--json or --csv, not both")
@@ -46,10 +45,7 @@ def usage(path: Path | None, by: str, since: str | None, as_json: bool, as_csv: 
         begin = (words.get(since) or date.fromisoformat(since)) if since else None
     except ValueError:
         fail(f"{since!r} is no date; write it like 2026-01-31, or today, or yesterday", WRONG)
-    database = database_path(config)
-    if not database.exists():
-        fail(f"there is no database at {str(database)!r} yet; `boswell run` makes it")
-    report = with_database(database, lambda opened: reports.collect(opened, cast("By", by), begin, zone))
+    report = with_database(config, lambda opened: reports.collect(opened, cast("By", by), begin, zone))
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:

@@ -175,7 +175,7 @@ DELETE FROM access WHERE user_id = :user_id RETURNING user_id;
 SELECT user_id, state, name, by, at FROM access ORDER BY at DESC, user_id;
 
 -- name: access_unwelcomed  Who was let in and does not know it.
-SELECT user_id, name, welcome FROM access WHERE welcome <> '';
+SELECT user_id, name, at, welcome FROM access WHERE welcome <> '';
 
 -- name: access_welcomed  They were told.
 UPDATE access SET welcome = '' WHERE user_id = :user_id;

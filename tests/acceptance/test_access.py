@@ -325,3 +325,16 @@ async def test_who_got_no_code_because_too_many_wait_gets_one_as_soon_as_there_i
         await h.say("hello?")
         await h.settled()
         assert code_in(h.texts()[0])
+
+
+async def test_two_looks_at_one_decision_welcome_once(tmp_path: Path) -> None:
+    async with house(tmp_path, echo(), access=PAIRING) as h:
+        await h.say("hello")
+        await h.settled()
+        code = code_in(h.texts()[0])
+        at = (await h.database.read(lambda tx: people.pending(tx, 0)))[0].expires_at - 1
+        await h.database.write(lambda tx: people.decide(tx, code, True, "command line", at))
+        refresh = h.parts.approvals.refresh
+        await asyncio.gather(refresh(), refresh(), refresh())
+        await h.settled()
+        assert len(h.texts()) == 2

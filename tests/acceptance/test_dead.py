@@ -13,7 +13,7 @@ import pytest
 
 from adapters.telegram import updates
 from bot import agent, turns
-from bot.cli import dead as commands
+from bot.cli import shared
 from bot.dead import keeps
 from bot.errors import BoswellError, ModelError
 from tests.fakes.model_server import Fail, Reply, Request, Step
@@ -245,4 +245,4 @@ async def test_what_is_asked_wrongly_ends_in_a_sentence_and_a_code(
 
 
 def test_what_a_person_wrote_does_not_act_on_the_operators_terminal() -> None:
-    assert commands._neutral("\x1b]0;owned\x07 \x9b2J\r\nline") == "�]0;owned� �2J�\nline"
+    assert shared.printable("\x1b]0;owned\x07 \x9b2J\r\nline") == "�]0;owned� �2J�\nline"
