@@ -9,7 +9,7 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # LOCK_FLAGS keep a registry's host name, and this machine's paths, out of the pinned files.
 LOCK_FLAGS := --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
-PLATFORMS  := --extra telegram --extra slack --extra discord --extra openai --extra anthropic --extra otel
+PLATFORMS  := --extra telegram --extra slack --extra discord --extra openai --extra anthropic --extra meaning --extra otel
 
 .PHONY: run install test format bench soak lock clean
 .DELETE_ON_ERROR:

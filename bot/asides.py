@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from adapters.base import AdapterError, Button, Chat, Update
-from bot import dead, pairing, sentences
-from bot.commands import COMMANDS, CommandContext
+from bot import dead, own, sentences
+from bot.commands import COMMANDS
+from bot.commands.base import CommandContext
 from bot.delivery import reply_to
 from bot.engine import CONTROLS, Job
 from bot.errors import LimitReached
@@ -38,9 +39,8 @@ class Asides:
 
     async def command(self, job: Job) -> tuple[str, dict[str, Any]]:
         name = job.update.command or ""
-        if name == pairing.WELCOME and pairing.is_own(job.update):
-            await self.answer(job, sentences.say("paired", job.update.person.language), "command:paired")
-            return "command:paired", {}
+        if own.is_own(job.update):
+            return await self._own(job, name)
         command, control = COMMANDS.get(name), name in CONTROLS
         denied, sentence = await self._admit(job)
         if denied is not None and not control:
@@ -58,6 +58,13 @@ class Asides:
         if answer.stirs:
             self._turns.stir()
         return f"command:{name}", {}
+
+    async def _own(self, job: Job, name: str) -> tuple[str, dict[str, Any]]:
+        """Say what we have to say of our own accord."""
+        update = job.update
+        text = sentences.say("paired", update.person.language) if name == own.PAIRED else update.args
+        await self.answer(job, text, f"own:{name}")
+        return f"own:{name}", {}
 
     async def unreadable(self, job: Job, problem: str) -> tuple[str, dict[str, Any]]:
         """Say why a message is not for a model. It costs no turn, but answers to a flood of them would hold up a whole chat."""
@@ -163,9 +170,11 @@ class Asides:
 
         def unit(tx: Tx) -> list[Part]:
             at = self._turns.now()
-            claim = inbox.claim(tx, job.id, 0, [job.id, *(j.id for j in job.more)], at)
+            claim = inbox.claim(tx, job.id, 0, update.person.id, [job.id, *(j.id for j in job.more)], at)
             if claim is None:
                 return []
+            if job.decision == "command":
+                self._turns.remember_home(tx, update)
             if also is not None:
                 also(tx)
             words = text(tx) if callable(text) else text

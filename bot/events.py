@@ -120,9 +120,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What belongs to one ask: who asks, where, in which zone, and when (unix seconds). Tools take their scope from here."""
+    """What belongs to one ask: who asks, where, and in which zone. Tools take their scope from here.
+
+    `people` are all user ids of who asks, who may be one person on several platforms; `user_id` is the first of them.
+    """
 
     user_id: str
+    people: tuple[str, ...] = ()
     chat_key: str = ""
     chat_id: str = ""
     platform: str = ""
@@ -132,3 +136,7 @@ class Variables:
     language: str = ""
     turn_id: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.people:
+            object.__setattr__(self, "people", (self.user_id,))

@@ -8,10 +8,21 @@ from adapters.base import Chat
 from memory.database import Tx
 
 
-def add(tx: Tx, chat: Chat, message_id: str, speaker: str, text: str, at: float, keep: int) -> None:
-    """Keep what somebody said; the last `keep` messages of the chat are kept."""
+def add(
+    tx: Tx, chat: Chat, message_id: str, user_id: str, speaker: str, text: str, at: float, keep: int
+) -> None:
+    """Keep what somebody said; the last `keep` messages of the chat are kept. `user_id` is theirs; of our reply, who asked."""
     if keep:
-        tx.run("room_add", chat_key=chat.key, message_id=message_id, speaker=speaker, text=text, at=at)
+        tx.run(
+            "room_add",
+            chat_key=chat.key,
+            message_id=message_id,
+            user_id=user_id,
+            speaker=speaker,
+            text=text,
+            at=at,
+        )
+        tx.run("room_person", user_id=user_id, chat_key=chat.key)
         tx.run("room_trim", chat_key=chat.key, keep=keep)
 
 

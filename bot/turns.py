@@ -12,14 +12,14 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import structlog
 
 from adapters.base import Chat, Update
-from bot import access, context, dead, room, sentences
+from bot import access, context, dead, own, room, sentences
 from bot import stream as streams_
 from bot.access import Decision
 from bot.agent import Interrupted, ModelCall, Reply
@@ -36,7 +36,7 @@ from bot.stream import Stream, Streams
 from bot.text import is_blank
 from bot.tools.base import ToolContext
 from config.schema import Price
-from memory import inbox, journal, outbox, people
+from memory import inbox, journal, links, outbox, people
 from memory.database import Database, Fenced, Tx
 from memory.inbox import Claim
 from memory.journal import Journal
@@ -75,6 +75,7 @@ class Turns:
         self.asides = Asides(self)
         self.places = Places(setup.concurrent_turns, setup.total_concurrent_turns)
         self.zones: OrderedDict[str, str] = OrderedDict()
+        self._homes: OrderedDict[str, str] = OrderedDict()
         self._calls: dict[int, list[ModelCall]] = {}  # of running turns, for those that are stopped
 
     # What the engine asks for --------------------------------------------------------------------------------------
@@ -84,6 +85,8 @@ class Turns:
         groups = setup.groups
         respond = setup.there(update.chat, update.person).respond or groups.respond
         decision = access.decide(update, setup.gate, respond, tuple(COMMANDS))
+        if own.is_own(update) and decision not in ("turn", "command"):
+            decision = "ignore"  # who is no friend any more is not spoken to unasked, not even with a refusal
         if decision == "leave" and self.asides.left_lately(update.chat) and not update.interaction:
             decision = "ignore"
         shared = update.chat.kind == "group" and groups.stream == "chat" and decision != "refuse"
@@ -93,10 +96,13 @@ class Turns:
         return self.setup.gate.commands(update.person)
 
     def overheard(self, tx: Tx, update: Update) -> None:
+        if own.is_own(update):
+            return
         room.add(
             tx,
             update.chat,
             update.message_id,
+            update.person.id,
             update.person.name or update.person.id,
             update.text,
             self.now(),
@@ -256,7 +262,7 @@ class Turns:
                     None,
                     stream=turn.stream,
                     variables=turn.variables,
-                    make_context=self._tool_context,
+                    make_context=partial(self._tool_context, turn),
                     record=partial(self._record, turn),
                     reserve=partial(self._reserve, turn),
                     unrecorded=turn.calls,
@@ -311,9 +317,10 @@ class Turns:
         def unit(tx: Tx) -> _Turn | _Denied:
             at = self.now()
             opened = tx.one("stream_open", key=lane, at=at)
-            claim = inbox.claim(tx, job.id, opened["id"], [j.id for j in jobs], at)
+            claim = inbox.claim(tx, job.id, opened["id"], update.person.id, [j.id for j in jobs], at)
             if claim is None:
                 raise Fenced(f"turn {job.id} is over already")
+            self.remember_home(tx, update)
             resumed = claim.attempt > 1
             if not resumed and not admitted:
                 said_at, paced = self._said_at(update, at), not setup.gate.at_home(update.person)
@@ -387,9 +394,22 @@ class Turns:
         heard = room.window(tx, update.chat.key, stream_id, own, setup.groups.window)
         return [UserSaid(text, update.person.name or update.person.id, heard)]
 
-    async def _tool_context(self, variables: Variables, key: str) -> ToolContext:
+    async def _tool_context(self, turn: _Turn, variables: Variables, key: str) -> ToolContext:
         await self.journal.flush()  # a turn that has ended is in its file before anybody reads there
-        return ToolContext(variables, self.journal.transcripts, self.now, key)
+        said = tuple(
+            event.text
+            for event in turn.stream.of_turn(turn.claim.turn_id)
+            if isinstance(event, UserSaid) and not own.is_own(turn.job.update)
+        )
+        return ToolContext(
+            variables,
+            self.journal.transcripts,
+            self.now,
+            key,
+            update=turn.job.update,
+            said=said,
+            database=self.database,
+        )
 
     def _record(self, turn: _Turn, tx: Tx, calls: Sequence[ModelCall], reply: Reply | None) -> None:
         """Runs in the transactions of the agent: usage always, and with the reply all that ends the turn."""
@@ -422,7 +442,7 @@ class Turns:
             chat = update.chat
             place = Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
             message_id, name = f"reply:{turn.claim.turn_id}", turn.setup.agent.name
-            room.add(tx, chat, message_id, name, text, self.now(), turn.setup.groups.window)
+            room.add(tx, chat, message_id, update.person.id, name, text, self.now(), turn.setup.groups.window)
         now = self.now()
         said_at = self._said_at(update, now)
         entry = TurnRecord(update.person.id, said_at, turn.variables.timezone, place, messages)
@@ -540,6 +560,15 @@ class Turns:
         """Who asks and where, for what is done outside a turn of the agent."""
         return await self.database.read(lambda tx: _variables(tx, update, zone, ""))
 
+    def remember_home(self, tx: Tx, update: Update) -> None:
+        """Keep where a person can be written to in private."""
+        person, chat = update.person, update.chat
+        if chat.kind == "private" and not own.is_own(update) and self._homes.get(person.id) != chat.key:
+            people.set_home(tx, person.id, asdict(chat))
+            self._homes[person.id] = chat.key  # if this is rolled back, the next start repeats it
+            if len(self._homes) > 10_000:
+                self._homes.popitem(last=False)
+
     async def zone(self, user_id: str) -> str:
         """A person's time zone: their own, or the configured one."""
         zone = self.zones.get(user_id)
@@ -561,6 +590,7 @@ def _variables(tx: Tx, update: Update, zone: str, turn_id: str) -> Variables:
     pseudonym = hashlib.sha256(f"boswell:{person.id}".encode()).hexdigest()[:32]
     return Variables(
         user_id=person.id,
+        people=links.people(tx, person.id),
         chat_key=chat.key,
         chat_id=chat.id,
         platform=chat.platform,

@@ -80,12 +80,12 @@ class Claim:
     stream_id: int
 
 
-def claim(tx: Tx, turn_id: int, stream_id: int, rows: list[int], at: float) -> Claim | None:
+def claim(tx: Tx, turn_id: int, stream_id: int, user_id: str, rows: list[int], at: float) -> Claim | None:
     """Begin a turn, or take it over from an attempt that died; None if it is over already.
 
-    Earlier claims of the turn are void from here on. A resumed turn stays in the stream where it began.
+    `user_id` is who asked. Earlier claims of the turn are void from here on. A resumed turn stays in the stream where it began.
     """
-    found = tx.one("turn_begin", id=turn_id, stream_id=stream_id, at=at)
+    found = tx.one("turn_begin", id=turn_id, stream_id=stream_id, user_id=user_id, at=at)
     if found is None:
         return None
     for row in rows:

@@ -95,6 +95,17 @@ def welcomed(tx: Tx, user_id: str) -> None:
     tx.run("access_welcomed", user_id=user_id)
 
 
+def set_home(tx: Tx, user_id: str, chat: Mapping[str, Any]) -> None:
+    """They wrote to us in private, there."""
+    tx.run("home_set", user_id=user_id, chat=json.dumps(chat, ensure_ascii=False))
+
+
+def home(tx: Tx, user_id: str) -> Mapping[str, Any] | None:
+    """The private chat where a person can be written to, as plain data; None if they never wrote to us in private."""
+    row = tx.one("home_get", user_id=user_id)
+    return json.loads(row["chat"]) if row else None
+
+
 def prune(tx: Tx, before: float) -> None:
     """Let go of strangers who were refused before then, and of their codes that are over: a crowd must not fill the disk."""
     tx.run("people_prune", before=before)

@@ -12,8 +12,10 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
+from adapters.base import Update
 from bot.events import ToolCall, Variables
 from bot.models.base import ToolSpec
+from memory.database import Database
 from memory.transcripts import Transcripts
 
 
@@ -26,12 +28,17 @@ class ToolContext:
     """What the runner gives to a tool. Nothing in it comes from the model.
 
     `idempotency_key` is the same whenever the same call of the same turn runs again after a crash. `now` gives unix seconds.
+    `update` is what is being answered, and `said` what the person wrote in it, word for word; nothing if we asked ourselves
+    (a reminder that has work to do).
     """
 
     variables: Variables
     transcripts: Transcripts
     now: Callable[[], float]
     idempotency_key: str = ""
+    update: Update | None = None
+    said: tuple[str, ...] = ()
+    database: Database | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ GROUP BY platform;
 SELECT received_at FROM inbox WHERE platform = :platform ORDER BY id DESC LIMIT 1;
 
 -- name: turn_begin  Claim a turn: the attempt number grows each time, and fences off the one before.
-INSERT INTO turns (id, stream_id, attempt, state, started_at) VALUES (:id, :stream_id, 1, 'running', :at)
+INSERT INTO turns (id, stream_id, user_id, attempt, state, started_at) VALUES (:id, :stream_id, :user_id, 1, 'running', :at)
 ON CONFLICT (id) DO UPDATE SET attempt = attempt + 1 WHERE state = 'running'
 RETURNING attempt, stream_id;
 
@@ -60,8 +60,8 @@ UPDATE turns SET state = 'done', outcome = :outcome, ended_at = :at WHERE id = :
 SELECT outcome, count(*) AS turns FROM turns WHERE started_at >= :since GROUP BY outcome;
 
 -- name: stream_open  The open stream of a key, begun if there is none.
-INSERT INTO streams (key, opened_at) VALUES (:key, :at)
-ON CONFLICT (key) WHERE closed_at IS NULL DO UPDATE SET key = excluded.key
+INSERT INTO streams (key, opened_at, active_at) VALUES (:key, :at, :at)
+ON CONFLICT (key) WHERE closed_at IS NULL DO UPDATE SET active_at = max(active_at, excluded.active_at)
 RETURNING id, opened_at;
 
 -- name: stream_current  The open stream of a key, if there is one.
@@ -157,6 +157,16 @@ ON CONFLICT DO UPDATE SET timezone = excluded.timezone;
 INSERT INTO people (user_id, refused_at) VALUES (:user_id, :at)
 ON CONFLICT DO UPDATE SET refused_at = excluded.refused_at;
 
+-- name: links_of  The user ids that are one person with another.
+SELECT user_id FROM links WHERE person = (SELECT person FROM links WHERE user_id = :user_id) ORDER BY at, user_id;
+
+-- name: home_get  A person's private chat.
+SELECT chat FROM homes WHERE user_id = :user_id;
+
+-- name: home_set  They wrote to us there.
+INSERT INTO homes (user_id, chat) VALUES (:user_id, :chat)
+ON CONFLICT DO UPDATE SET chat = excluded.chat WHERE chat <> excluded.chat;
+
 -- name: data_version  A number that changes when another process has committed.
 SELECT data_version FROM pragma_data_version;
 
@@ -219,7 +229,11 @@ SELECT model, count(*) AS calls,
 FROM usage WHERE at >= :since GROUP BY model ORDER BY model;
 
 -- name: room_add  A message of a group.
-INSERT INTO room (chat_key, message_id, speaker, text, at) VALUES (:chat_key, :message_id, :speaker, :text, :at);
+INSERT INTO room (chat_key, message_id, user_id, speaker, text, at)
+VALUES (:chat_key, :message_id, :user_id, :speaker, :text, :at);
+
+-- name: room_person  Somebody was heard in a group.
+INSERT INTO room_people (user_id, chat_key) VALUES (:user_id, :chat_key) ON CONFLICT DO NOTHING;
 
 -- name: room_trim  Keep the last ones only.
 DELETE FROM room WHERE chat_key = :chat_key

@@ -570,7 +570,7 @@ async def test_a_stale_attempt_changes_nothing(tmp_path: Path) -> None:
         await asyncio.wait_for(_until(lambda: h.parts.turns.streams.cached(1) is not None), 10)
 
         def take_over(tx: Any) -> None:
-            tx.run("turn_begin", id=1, stream_id=1, at=0.0)
+            tx.run("turn_begin", id=1, stream_id=1, user_id="", at=0.0)
 
         await h.database.write(take_over)
         gate.set()

@@ -81,7 +81,7 @@ async def begun(database: Database, turn: int = 1) -> Stream:
     def unit(tx: Tx) -> Stream:
         opened = tx.one("stream_open", key="k", at=1.0)
         made = Streams(database).load(tx, opened["id"], 1.0)
-        made.claim = inbox.claim(tx, turn, opened["id"], [], 1.0)
+        made.claim = inbox.claim(tx, turn, opened["id"], "", [], 1.0)
         return made
 
     return await database.write(unit)

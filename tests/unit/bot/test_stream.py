@@ -34,7 +34,7 @@ async def begun(database: Database, key: str = "k", turn: int = 1) -> Stream:
     def unit(tx: Tx) -> Stream:
         opened = tx.one("stream_open", key=key, at=1.0)
         stream = Streams(database).load(tx, opened["id"], 1.0)
-        stream.claim = inbox.claim(tx, turn, opened["id"], [], 1.0)
+        stream.claim = inbox.claim(tx, turn, opened["id"], "", [], 1.0)
         return stream
 
     return await database.write(unit)

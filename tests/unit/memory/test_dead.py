@@ -45,7 +45,7 @@ def given_up(tx: Tx, *texts: str, at: float = 200.0, keep: bool = True) -> int:
         or 0
         for index, text in enumerate(texts)
     ]
-    claim = inbox.claim(tx, rows[0], 0, rows, at)
+    claim = inbox.claim(tx, rows[0], 0, "", rows, at)
     assert claim is not None
     inbox.close(tx, claim, "failed:attempts", at, keep=keep)
     return rows[0]

@@ -1,0 +1,42 @@
+"""What we enter into the inbox ourselves: it survives a crash and is worked on in order, like anything that a platform sent.
+
+Such an update has a source that no platform's has, and its key is the same whenever the same thing is entered again: it is
+done once. Nobody's pace counts for it, and it waits for no turn.
+"""
+
+from __future__ import annotations
+
+from adapters.base import Chat, Person, Update
+
+_SOURCE = "boswell"  # `<platform>:boswell`
+PAIRED = "paired"  # the command that a person's welcome is
+NOTICE = "notice"  # the command that says its arguments
+
+
+def update(
+    key: str,
+    chat: Chat,
+    person: Person,
+    *,
+    command: str | None = None,
+    args: str = "",
+    text: str = "",
+    at: float = 0.0,
+) -> Update:
+    """An update of our own: a command of ours, or a text for the agent to work on. `person` is who is spoken to."""
+    return Update(
+        source=f"{chat.platform}:{_SOURCE}",
+        key=key,
+        chat=chat,
+        person=person,
+        text=text,
+        at=at,
+        command=command,
+        args=args,
+        addressed=True,
+    )
+
+
+def is_own(update: Update) -> bool:
+    """Whether we entered it ourselves."""
+    return update.source == f"{update.chat.platform}:{_SOURCE}"

@@ -1,0 +1,84 @@
+-- One person on several platforms, erasure, what is to happen at a time, files that are sent, conversations that close by themselves.
+
+CREATE TABLE links (                                -- user ids that are one person; who is alone has no row
+    user_id TEXT PRIMARY KEY,
+    person  TEXT NOT NULL,                          -- the same for all of them; means nothing else
+    at      REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX links_person ON links (person);
+CREATE TABLE link_codes (                           -- given to who asked to be linked, to be typed on the other platform
+    code       TEXT PRIMARY KEY,
+    user_id    TEXT NOT NULL UNIQUE,
+    name       TEXT NOT NULL,
+    chat       TEXT NOT NULL,                       -- JSON of the private chat where the code was given
+    expires_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE link_tries (                           -- codes that were none, or of somebody else
+    user_id TEXT NOT NULL,
+    at      REAL NOT NULL
+) STRICT;
+CREATE INDEX link_tries_user ON link_tries (user_id, at);
+
+CREATE TABLE homes (                                -- the private chat of a person
+    user_id TEXT PRIMARY KEY,
+    chat    TEXT NOT NULL                           -- JSON of the chat
+) STRICT, WITHOUT ROWID;
+ALTER TABLE people ADD COLUMN quiet TEXT NOT NULL DEFAULT '';     -- 22:00-07:00 in their zone; '': none
+
+CREATE TABLE erasures (                             -- people whose everything is to go; done by who runs their platform
+    user_id  TEXT PRIMARY KEY,
+    asked_at REAL NOT NULL,
+    done_at  REAL                                   -- NULL: it is owed
+) STRICT, WITHOUT ROWID;
+ALTER TABLE turns ADD COLUMN user_id TEXT NOT NULL DEFAULT '';    -- who asked; '': not known (an older version's)
+UPDATE turns SET user_id = coalesce((SELECT user_id FROM inbox WHERE inbox.id = turns.id), '');
+CREATE INDEX turns_running ON turns (stream_id) WHERE state = 'running';
+ALTER TABLE room ADD COLUMN user_id TEXT NOT NULL DEFAULT '';     -- who said it; of our own replies: who had asked
+CREATE TABLE room_people (                          -- who was heard in a group
+    user_id  TEXT NOT NULL,
+    chat_key TEXT NOT NULL,
+    PRIMARY KEY (user_id, chat_key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schedules (                            -- what is to happen at a time: the truth, whatever a process has in mind
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind       TEXT NOT NULL CHECK (kind IN ('reminder', 'prompt')),
+    name       TEXT NOT NULL DEFAULT '',            -- of an operator's schedule: its key under `schedules:`
+    platform   TEXT NOT NULL,                       -- whose process fires it
+    user_id    TEXT NOT NULL,                       -- whose it is
+    person     TEXT NOT NULL,                       -- JSON of the person
+    chat       TEXT NOT NULL,                       -- JSON of the chat where it goes
+    chat_key   TEXT NOT NULL,
+    text       TEXT NOT NULL,
+    work       INTEGER NOT NULL DEFAULT 0,          -- 1: the agent works on the text; 0: the text is said
+    trigger    TEXT NOT NULL,                       -- JSON, see bot/triggers.py
+    zone       TEXT NOT NULL,
+    missed     TEXT NOT NULL DEFAULT 'run' CHECK (missed IN ('run', 'skip', 'notify')),
+    grace      REAL NOT NULL DEFAULT 0,             -- seconds late that still count as in time
+    state      TEXT NOT NULL CHECK (state IN ('active', 'paused', 'done')),
+    problem    TEXT NOT NULL DEFAULT '',            -- why it is paused
+    next_at    REAL,                                -- unix seconds; NULL: never again
+    last_at    REAL,
+    until      REAL,                                -- not after; NULL: for ever
+    created_at REAL NOT NULL
+) STRICT;
+CREATE INDEX schedules_due ON schedules (platform, next_at) WHERE state = 'active' AND next_at IS NOT NULL;
+CREATE INDEX schedules_user ON schedules (user_id);
+CREATE INDEX schedules_name ON schedules (name) WHERE name <> '';
+CREATE TABLE subscriptions (                        -- who gets an operator's schedule, and where
+    name    TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    person  TEXT NOT NULL,                          -- JSON of the person
+    chat    TEXT NOT NULL,                          -- JSON of the chat
+    at      REAL NOT NULL,
+    PRIMARY KEY (name, user_id)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE streams ADD COLUMN active_at REAL NOT NULL DEFAULT 0;  -- when something was last said in it
+ALTER TABLE streams ADD COLUMN summary TEXT NOT NULL DEFAULT '';   -- owed: the model is to sum it up; done
+UPDATE streams SET active_at = coalesce((SELECT max(at) FROM events WHERE events.stream_id = streams.id), opened_at)
+WHERE closed_at IS NULL;
+CREATE INDEX streams_idle ON streams (active_at) WHERE closed_at IS NULL;
+CREATE INDEX streams_owed ON streams (id) WHERE summary = 'owed';
+
+ALTER TABLE outbox ADD COLUMN file TEXT NOT NULL DEFAULT '';      -- path below data_dir of a file to be sent with the text
