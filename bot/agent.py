@@ -163,6 +163,20 @@ class Agent:
         except Exception as exc:
             raise Interrupted(exc, ask.text) from exc
 
+    async def summarise(
+        self, stream: Stream, variables: Variables, unrecorded: list[ModelCall], reserve: Reserve
+    ) -> str:
+        """Sum up a conversation that has ended; empty if no model does. Nothing is logged.
+
+        Each call is reserved before it is made, and is in `unrecorded` however it ends. Raises what `reserve` raises.
+        """
+        ask = _Ask(self, stream, variables, _no_tools, None, unrecorded, reserve, time.time)
+        return await ask.sum_up(stream.events)
+
+
+async def _no_tools(_: Variables, __: str) -> ToolContext:
+    raise RuntimeError("a summary calls no tools")
+
 
 def _bind(method: Callable[..., Any], proceed: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args: method(*args, proceed)
@@ -444,22 +458,25 @@ class _Ask:
         at = context.cut(events, self.agent.context_tokens, len(self.stream.of_turn(turn)))
         if at is None:
             return
+        text = await self.sum_up(events[:at])
+        await self._log(Summarised(text or context.NO_SUMMARY, self.stream.sequence(at)))
+
+    async def sum_up(self, events: Sequence[Event]) -> str:
+        """A summary of these events by the first model that gives one; empty if none does."""
         request = ModelRequest(
             context.SUMMARY_PROMPT,
-            [UserSaid(context.as_text(events[:at])[-4 * self.agent.context_tokens :])],
+            [UserSaid(context.as_text(events)[-4 * self.agent.context_tokens :])],
             (),
             self.variables.extra.get("pseudonym", ""),
             1000,
         )
-        text = ""
         for model in self.chain:
             try:
                 with self.agent.breakers.of(model).call():
-                    text = await self._said_by(model, request)
-                break
+                    return (await self._said_by(model, request)).strip()
             except ModelError as exc:
                 self._warn("summary_failed", exc)
-        await self._log(Summarised(text.strip() or context.NO_SUMMARY, self.stream.sequence(at)))
+        return ""
 
     async def _said_by(self, model: Model, request: ModelRequest) -> str:
         async with aclosing(self._paid(model, request)) as events:

@@ -25,6 +25,7 @@ from bot import dead, limits, models, status, telemetry
 from bot.access import Gate
 from bot.agent import Agent
 from bot.breaker import Breakers
+from bot.closing import Closer
 from bot.commands import menu
 from bot.delivery import Delivery
 from bot.engine import Engine, SqliteEngine
@@ -178,6 +179,7 @@ class House:
     engine: SqliteEngine
     journal: Journal
     approvals: Approvals
+    closer: Closer
 
 
 def assemble(
@@ -222,7 +224,7 @@ def assemble(
 
     turns.report = report
     tasks.create_task(watch.run(), name="watch")
-    return House(delivery, turns, engine, journal, approvals)
+    return House(delivery, turns, engine, journal, approvals, Closer(turns))
 
 
 def _reloader(
@@ -283,6 +285,10 @@ async def _serve(
         await delivery.drained("console")
         await journal.flush()
 
+    try:
+        await house.closer.close_due()  # before what is owed is taken up: it may begin a new conversation
+    except sqlite3.Error as exc:
+        log.error("database_failed", what="closing conversations", problem=str(exc))
     for name, adapter in connected.items():
         # Before it receives: what was owed comes first, and in its order.
         parts, rows = await delivery.recover(name), await engine.recover(name)
@@ -305,6 +311,8 @@ async def _serve(
 
         routes = [*own_routes(vitals, metrics, database), *(r for a in connected.values() for r in a.routes)]
         await serve(config.server, routes, tasks)
+
+    tasks.create_task(house.closer.run(), name="closing conversations")
 
     def up(name: str) -> None:
         delivery.mended(name)

@@ -36,6 +36,9 @@ class Setup:
         self.timezone = config.memory.timezone
         self.turn_timeout = config.agent.turn_timeout
         self.context_tokens = config.streams.context_tokens
+        self.idle_clear = config.streams.idle_clear
+        self.daily_clear = config.streams.daily_time
+        self.summaries = config.memory.summaries
         self._chats = config.chats
         self._chains = chains or {}
         self._there: dict[tuple[str, str], ChatConfig] = {}

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from adapters.base import Chat, Update
-from bot import access, context, dead, own, room, sentences
+from bot import access, closing, context, dead, own, room, sentences
 from bot import stream as streams_
 from bot.access import Decision
 from bot.agent import Interrupted, ModelCall, Reply
@@ -117,7 +117,7 @@ class Turns:
             if tx.one("stream_current", key=key) is None:
                 tx.run("stream_rename", id=row["id"], new=key)
             else:  # somebody wrote in the new chat before we heard of it: that conversation goes on
-                tx.run("stream_close", key=row["key"], at=self.now(), reason="migrated")
+                closing.close(tx, row["id"], "migrated", self.now())
         tx.run("inbox_rename", platform=chat.platform, old=old, new=new)
         tx.run("room_rename", old=chat.key, new=replace(chat, id=new_id).key)
 
@@ -447,6 +447,7 @@ class Turns:
         said_at = self._said_at(update, now)
         entry = TurnRecord(update.person.id, said_at, turn.variables.timezone, place, messages)
         journal.record(tx, turn.claim.turn_id, turn.claim.stream_id, entry)
+        tx.run("stream_active", id=turn.claim.stream_id, at=now)
         inbox.close(tx, turn.claim, outcome, self.now(), keep=dead.keeps(outcome))
 
     def _warnings(self, turn: _Turn) -> list[str]:

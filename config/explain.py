@@ -42,6 +42,8 @@ def _sentence(kind: str, ctx: Mapping[str, Any], key: Key, value: Value, quoted:
             return "a list is needed here", "write [one, another], or a line `- one` for each"
         case "literal_error":
             return _no_choice(key, value, quoted)
+        case "string_pattern_mismatch":  # only times of day have one
+            return f"{quoted} is no time of day", "write hours and minutes, such as 04:00"
         case "string_too_short":
             return "it is empty", "write a value, or remove the line to get the default"
     if value is None:

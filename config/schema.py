@@ -7,6 +7,7 @@ at every start. `examples` is what an error about a missing key tells the operat
 
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -188,6 +189,15 @@ class StreamsConfig(Section):
     """What a message does that arrives during a turn."""
     context_tokens: Annotated[int, Field(ge=1000)] = 100_000
     """Older events are summarised past this many tokens."""
+    idle_clear: Annotated[int | None, Field(ge=60)] = None
+    """Seconds of silence after which a stream is closed as by /clear; nobody is told."""
+    daily_clear: Annotated[str | None, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = None
+    """Time of day, such as 04:00 in the person's zone, at which streams are closed as by /clear."""
+
+    @property
+    def daily_time(self) -> time | None:
+        """`daily_clear` as a time."""
+        return None if self.daily_clear is None else time.fromisoformat(self.daily_clear)
 
 
 class LimitsConfig(Section):
@@ -227,6 +237,8 @@ class MemoryConfig(Section):
     """Where the transcripts are, relative to the working directory. Left out, it is `memory` in data_dir."""
     timezone: str = "UTC"
     """IANA zone of file dates; a person may set their own."""
+    summaries: bool = False
+    """Whether the model sums up a conversation that has ended, above its turns in the transcript: a call that costs money."""
 
 
 class ServerConfig(Section):

@@ -12,6 +12,7 @@ import contextlib
 import json
 import sqlite3
 from dataclasses import asdict
+from datetime import date as Date  # noqa: N812 - `date` is a column of the tables
 
 import structlog
 
@@ -104,6 +105,19 @@ class Journal:
                     retry_in=RETRY,
                 )
         return not failed
+
+    async def summarise(self, user_id: str, stream_id: int, text: str) -> None:
+        """Put a summary above a conversation's turns, in the last section that it has with this person. Harmless to repeat."""
+        await self.flush()
+        await self._database.write(lambda tx: self._summarise(tx, user_id, stream_id, text))
+
+    def _summarise(self, tx: Tx, user_id: str, stream_id: int, text: str) -> None:
+        section = tx.one("section_last", user_id=user_id, stream_id=stream_id)
+        if section is None:
+            return
+        date = section["date"]
+        grown = self.transcripts.summarise(user_id, Date.fromisoformat(date), section["heading"], text)
+        tx.run("file_grown", user_id=user_id, date=date, bytes=grown)
 
     def _write_turn(self, tx: Tx, turn_id: int, stream_id: int, turn: TurnRecord) -> None:
         date = self.transcripts.date_of(turn).isoformat()

@@ -199,6 +199,10 @@ def _headings(record: TurnRecord) -> Iterator[str]:
 # Some editors put a byte order mark at the start of the file. Anywhere else it is a part of what somebody said.
 _HEADING_LINE = re.compile(rb"(?:\A\xef\xbb\xbf|^)(?:---[ \t]*\r?\n[ \t\r\n]*)?## (.*)$", re.MULTILINE)
 _MESSAGE_START = re.compile(rb"^\*\*(user|assistant):\*\* ?", re.MULTILINE | re.IGNORECASE)
+SUMMARY = (
+    "> **Summary, written by the model:**"  # above a section's turns; what belongs to it is quoted likewise
+)
+_OLD_SUMMARY = re.compile(rb"^> \*\*Summary, written by the model:\*\*.*\n(?:>.*\n)*\n?", re.MULTILINE)
 _LINE_ENDS = re.compile(r"(?:\r?\n){1,2}\Z")
 
 
@@ -361,6 +365,26 @@ class Transcripts:
                     self._remember(path, size, end.heading, turns)
                     return Written(path, end.heading, size, turns)
         return self._write_after_reading(path, turn, record, known)
+
+    def summarise(self, user_id: str, day: date, heading: str, text: str) -> int:
+        """Put a summary above the turns of a section, marked as the model's, in place of an older one.
+
+        By how many bytes the file has grown; where the section is gone nothing happens.
+        """
+        path = self.path(user_id, day)
+        data = _read(path)
+        span = next((span for span in _spans(data) if span.heading == heading and heading), None)
+        if span is None:
+            return 0
+        body = data[span.body : span.end]
+        first = _MESSAGE_START.search(body)
+        end = first.start() if first else len(body)
+        lines = "\n> ".join(text.strip().splitlines())
+        summary = _encode(f"{SUMMARY} {lines}\n\n")
+        above = _OLD_SUMMARY.sub(b"", body[:end], count=1).lstrip(b"\r\n")
+        new = data[: span.body] + b"\n" + summary + above + body[end:] + data[span.end :]
+        _replace(path, new)
+        return len(new) - len(data)
 
     def _write_after_reading(self, path: Path, turn: bytes, record: TurnRecord, known: Known) -> Written:
         data = _read(path)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from adapters.base import Button, Menu
 from bot import sentences, usage
+from bot.closing import close
 from bot.commands.base import Answer, Command, CommandContext
 from bot.commands.pairing import pair
 from bot.limits import Spent
@@ -46,11 +47,11 @@ async def _clear(ctx: CommandContext) -> Answer:
     if open_ is None:
         return Answer(ctx.say("nothing_to_clear") + _dropped(ctx))
 
-    def close(tx: Tx) -> None:
-        tx.run("stream_close", key=key, at=turns.now(), reason="clear")
+    def end(tx: Tx) -> None:
+        close(tx, open_["id"], "clear", turns.now(), summary=turns.setup.summaries)
 
     turns.streams.forget(open_["id"])
-    return Answer(ctx.say("cleared") + _dropped(ctx), close)
+    return Answer(ctx.say("cleared") + _dropped(ctx), end)
 
 
 async def _stop(ctx: CommandContext) -> Answer:

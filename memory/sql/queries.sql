@@ -68,7 +68,32 @@ RETURNING id, opened_at;
 SELECT id FROM streams WHERE key = :key AND closed_at IS NULL;
 
 -- name: stream_close  The conversation ends.
-UPDATE streams SET closed_at = :at, close_reason = :reason WHERE key = :key AND closed_at IS NULL RETURNING id;
+UPDATE streams SET closed_at = :at, close_reason = :reason, summary = :summary WHERE id = :id AND closed_at IS NULL;
+
+-- name: stream_active  Something was said in it.
+UPDATE streams SET active_at = :at WHERE id = :id;
+
+-- name: stream_oldest  Since when the most silent of the open conversations is silent.
+SELECT min(active_at) AS active_at FROM streams WHERE closed_at IS NULL;
+
+-- name: streams_silent  Open conversations in which nothing was said since a time, the most silent first.
+SELECT id, key, active_at FROM streams
+WHERE closed_at IS NULL AND active_at < :since AND (active_at, id) > (:after, :last) ORDER BY active_at, id LIMIT :count;
+
+-- name: stream_silent  Whether it is still as silent, no turn runs in it, and no message waits for one.
+SELECT 1 FROM streams WHERE id = :id AND closed_at IS NULL AND active_at = :active_at
+  AND NOT EXISTS (SELECT 1 FROM turns WHERE stream_id = streams.id AND state = 'running')
+  AND NOT EXISTS (SELECT 1 FROM inbox WHERE lane = streams.key AND state IN ('waiting', 'running') AND NOT command);
+
+-- name: streams_owed  Conversations that have ended and are to be summed up.
+SELECT id FROM streams WHERE summary = 'owed' ORDER BY id LIMIT :count;
+
+-- name: stream_summed_up  It was summed up, or needs no summary.
+UPDATE streams SET summary = 'done' WHERE id = :id;
+
+-- name: stream_people  Who has said something in it.
+SELECT DISTINCT turns.user_id FROM events JOIN turns ON turns.id = events.turn_id
+WHERE events.stream_id = :id AND events.type = 'user';
 
 -- name: stream_rename  A chat has another id now.
 UPDATE streams SET key = :new WHERE id = :id;
@@ -138,6 +163,12 @@ SELECT heading FROM transcript_sections WHERE user_id = :user_id AND date = :dat
 -- name: section_set  After a turn was written.
 INSERT INTO transcript_sections (user_id, date, stream_id, heading, turns) VALUES (:user_id, :date, :stream_id, :heading, :turns)
 ON CONFLICT DO UPDATE SET heading = excluded.heading, turns = excluded.turns;
+
+-- name: section_last  The last of a conversation's sections in a person's files.
+SELECT date, heading FROM transcript_sections WHERE user_id = :user_id AND stream_id = :stream_id ORDER BY date DESC LIMIT 1;
+
+-- name: file_grown  Something was put into the middle of a file.
+UPDATE transcript_files SET size = size + :bytes WHERE user_id = :user_id AND date = :date;
 
 -- name: file_get  The file's size after our last write.
 SELECT size FROM transcript_files WHERE user_id = :user_id AND date = :date;

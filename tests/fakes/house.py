@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ class House:
 
     def texts(self, chat_id: str = "1") -> list[str]:
         return self.adapter.texts(chat_id)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database has on disk now."""
+        with closing(sqlite3.connect(self.database.path)) as database:
+            return database.execute(query).fetchall()
 
     def transcript(self, user: str = "1") -> list[tuple[str, str]]:
         """All (role, text) of a person's files, in order."""
