@@ -36,6 +36,8 @@ from typing import Literal
 from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from memory import files
+
 Role = Literal["user", "assistant"]
 Message = tuple[Role, str]
 
@@ -156,7 +158,8 @@ _UNSAFE_IN_TITLE = re.compile("[\x7f-\x9f\u00b7\u2028-\u202e\u2066-\u2069\ud800-
 _HEADING_PLACE = re.compile(r'(?P<time>.*?) · (\w+) (\w+) (\S+)(?: ("(?:[^"\\]|\\.)*"))?(?: topic (\S+))?')
 
 
-def _suffix(place: Place) -> str:
+def place_suffix(place: Place) -> str:
+    """The place as it stands behind the time in a heading, ` · telegram group -100123 "Book club"`; always one line."""
     parts = [place.platform, place.kind, _quote(place.chat_id)]
     if place.title:
         title = json.dumps(place.title, ensure_ascii=False)
@@ -174,7 +177,7 @@ def _unquote(text: str) -> str:
     return unquote(text, errors="surrogatepass") if "%" in text else text
 
 
-def _read_heading(heading: str) -> tuple[str, Place | None]:
+def read_heading(heading: str) -> tuple[str, Place | None]:
     """Its time and place. A heading from another hand has no place: then it counts as private."""
     match = _HEADING_PLACE.fullmatch(heading)
     if match is None:
@@ -188,7 +191,7 @@ def _read_heading(heading: str) -> tuple[str, Place | None]:
 
 def _headings(record: TurnRecord) -> Iterator[str]:
     """Headings for a section that begins with this turn, best first: its second, then the seconds after it."""
-    suffix = _suffix(record.place) if record.place else ""
+    suffix = place_suffix(record.place) if record.place else ""
     at = record.at
     while True:
         local = local_time(at, record.timezone)
@@ -271,15 +274,12 @@ def parse(data: bytes) -> list[Section]:
     """The sections of a file, whatever it holds: what can not be understood stays a part of what surrounds it."""
     sections = []
     for span in _spans(data):
-        time, place = _read_heading(span.heading)
+        time, place = read_heading(span.heading)
         stray, messages = _messages(data[span.body : span.end])
         sections.append(Section(span.heading, time, place, tuple(messages), stray))
     return sections
 
 
-# A user id is `<platform>-<id>`. In the id, small and capital letters never stand together (`%41` is the escape of a letter of
-# the other case), and of one platform all ids take the same case: so no two share a folder where case does not count.
-_USER_ID = re.compile(r"[a-z0-9_]+-(?:(?:[a-z0-9_-]|%[0-9a-f]{2})+|(?:[A-Z0-9_-]|%[0-9a-f]{2})+)", re.ASCII)
 _FILE_NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.md", re.ASCII)
 _MOST_REMEMBERED = 4096  # files whose end is kept in mind; for any other the next write reads the file
 
@@ -322,13 +322,13 @@ class Transcripts:
 
     def path(self, user_id: str, day: date) -> Path:
         """Where a person's file of that day is, or would be."""
-        return self._folder(user_id) / f"{day.isoformat()}.md"
+        return files.folder_of(self._root, user_id) / f"{day.isoformat()}.md"
 
     def dates(self, user_id: str) -> list[date]:
         """The days for which there is a file, oldest first."""
         found = []
         try:
-            with os.scandir(self._folder(user_id)) as entries:
+            with os.scandir(files.folder_of(self._root, user_id)) as entries:
                 for entry in entries:
                     match = _FILE_NAME.fullmatch(entry.name)
                     if match and entry.is_file():
@@ -340,11 +340,11 @@ class Transcripts:
 
     def raw(self, user_id: str, day: date) -> str:
         """The file as it is; empty if there is none. What is no UTF-8 becomes the replacement character."""
-        return _decode(_read(self.path(user_id, day)))
+        return _decode(files.read(self.path(user_id, day)))
 
     def day(self, user_id: str, day: date) -> list[Section]:
         """The conversations of a day, in the order of the file. Raises nothing on account of what the file holds."""
-        return parse(_read(self.path(user_id, day)))
+        return parse(files.read(self.path(user_id, day)))
 
     def write(self, record: TurnRecord, known: Known) -> Written:
         """Bring a turn into its file, durably and once: if it stands there already, nothing is written.
@@ -372,7 +372,7 @@ class Transcripts:
         By how many bytes the file has grown; where the section is gone nothing happens.
         """
         path = self.path(user_id, day)
-        data = _read(path)
+        data = files.read(path)
         span = next((span for span in _spans(data) if span.heading == heading and heading), None)
         if span is None:
             return 0
@@ -383,11 +383,11 @@ class Transcripts:
         summary = _encode(f"{SUMMARY} {lines}\n\n")
         above = _OLD_SUMMARY.sub(b"", body[:end], count=1).lstrip(b"\r\n")
         new = data[: span.body] + b"\n" + summary + above + body[end:] + data[span.end :]
-        _replace(path, new)
+        files.replace(path, new)
         return len(new) - len(data)
 
     def _write_after_reading(self, path: Path, turn: bytes, record: TurnRecord, known: Known) -> Written:
-        data = _read(path)
+        data = files.read(path)
         marked = min(known.size or 0, len(data))
 
         # What follows the last mark is mostly this very turn, whole or torn, from a process that was killed.
@@ -404,15 +404,15 @@ class Transcripts:
         if not plan.payload:
             inserted = plan.until - plan.at if plan.at < marked else 0
             return self._written(path, plan, data, min(max(plan.until, marked + inserted), len(data)))
-        _make_folder(path.parent)
+        files.make_folder(path.parent)
         new = data[: plan.at] + plan.payload + data[plan.until :]
         # An append may be torn by a kill. Only where the mark is right can that be told from an edit for sure.
         if plan.at == len(data) == (known.size or 0):
             _append(path, plan.payload)
             if not data:
-                _sync_folder(path.parent)
+                files.sync_folder(path.parent)
         else:
-            _replace(path, new)
+            files.replace(path, new)
         return self._written(path, plan, new, len(new))
 
     def _written(self, path: Path, plan: _Plan, data: bytes, size: int) -> Written:
@@ -429,13 +429,6 @@ class Transcripts:
             self._ends[path] = end
             if len(self._ends) > _MOST_REMEMBERED:
                 del self._ends[next(iter(self._ends))]
-
-    def _folder(self, user_id: str) -> Path:
-        if not _USER_ID.fullmatch(user_id) or len(user_id) > 255:
-            raise ValueError(
-                f"{user_id[:80]!r} is no user id: it reads <platform>-<the platform's own id>, such as telegram-1001"
-            )
-        return self._root / user_id
 
 
 def _plan(data: bytes, turn: bytes, record: TurnRecord, known: Known) -> _Plan:
@@ -496,13 +489,6 @@ def _gap(data: bytes) -> bytes:
     return b"\n" if data.endswith(b"\n") else b"\n\n"
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return b""
-
-
 def _append(path: Path, payload: bytes, *, only_to: _End | None = None) -> bool:
     """Add to the end of a file, durably. With `only_to`, only if nobody has touched the file since; else False."""
     create = os.O_CREAT if only_to is None else 0
@@ -512,43 +498,7 @@ def _append(path: Path, payload: bytes, *, only_to: _End | None = None) -> bool:
             now = os.fstat(fd)
             if (now.st_size, now.st_mtime_ns) != (only_to.size, only_to.mtime_ns):
                 return False
-        _write_all(fd, payload)
+        files.write_all(fd, payload)
     finally:
         os.close(fd)
     return True
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put new content in the place of a file's, durably and at one instant."""
-    temporary = path.with_name(f".{path.name}.new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        _write_all(fd, data)
-    finally:
-        os.close(fd)
-    temporary.replace(path)
-    _sync_folder(path.parent)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]
-    os.fsync(fd)
-
-
-def _make_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make durable which files a folder holds."""
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

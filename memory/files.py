@@ -1,0 +1,66 @@
+"""People's folders on the disk, and writing there so that a kill at any instant leaves the old file or the new one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+# A user id is `<platform>-<id>`. In the id, small and capital letters never stand together (`%41` is the escape of a letter of
+# the other case), and of one platform all ids take the same case: so no two share a folder where case does not count.
+_USER_ID = re.compile(r"[a-z0-9_]+-(?:(?:[a-z0-9_-]|%[0-9a-f]{2})+|(?:[A-Z0-9_-]|%[0-9a-f]{2})+)", re.ASCII)
+
+
+def folder_of(root: Path, user_id: str) -> Path:
+    """A person's folder below `root`. Raises ValueError for what is no user id, and so can not leave it."""
+    if not _USER_ID.fullmatch(user_id) or len(user_id) > 255:
+        raise ValueError(
+            f"{user_id[:80]!r} is no user id: it reads <platform>-<the platform's own id>, such as telegram-1001"
+        )
+    return root / user_id
+
+
+def read(path: Path) -> bytes:
+    """What the file holds; nothing if there is none."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return b""
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put new content in the place of a file's, durably and at one instant."""
+    temporary = path.with_name(f".{path.name}.new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, data)
+    finally:
+        os.close(fd)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write to an open file, durably."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+    os.fsync(fd)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that nobody else on this machine can look into, durably, if it is not there."""
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable which files a folder holds."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
