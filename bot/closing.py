@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from bot.summaries import Summaries
 from memory.database import Tx
 
 if TYPE_CHECKING:
@@ -33,21 +34,27 @@ def close(tx: Tx, stream_id: int, reason: str, at: float, *, summary: bool = Fal
 class Closer:
     """Ends conversations in which nothing was said for long (`streams.idle_clear`), or since the hour of `streams.daily_clear`.
 
-    Nobody is told, and no model is asked. One in which a turn runs or a message waits does not end.
+    Nobody is told, and no model is asked but for summaries, where they are turned on. One in which a turn runs or a message
+    waits does not end.
     """
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
+        self._summaries = Summaries(turns)
         self._daily_at = float("-inf")  # when the hour of the day was last looked at
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
+            seconds = INTERVAL
             try:
                 seconds = await self.close_due()
+                await self._summaries.catch_up()
             except sqlite3.Error as exc:
                 log.error("database_failed", what="closing conversations", problem=str(exc))
-                seconds = INTERVAL
+            except Exception as exc:  # must not end every adapter
+                log.error("closing_broke", error=type(exc).__name__)
+                log.debug("closing_broke_in_full", exc_info=exc)
             await asyncio.sleep(seconds)
 
     async def close_due(self) -> float:

@@ -28,7 +28,7 @@ from bot.commands import COMMANDS
 from bot.delivery import Delivery, reply_to
 from bot.engine import Job
 from bot.errors import BoswellError, LimitReached, TurnTimedOut
-from bot.events import AssistantSaid, Event, UserSaid, Variables
+from bot.events import AssistantSaid, Event, Summarised, UserSaid, Variables
 from bot.limits import Places, Spent, cost
 from bot.metrics import Metrics
 from bot.setup import Setup
@@ -277,12 +277,26 @@ class Turns:
             return await self._failed(job, turn, Interrupted(cause, self.delivery.shown(job.id)))
         self._calls.pop(job.id, None)
         self._completed(turn)
+        await self._note_summary(turn)
         used = [call.usage for call in reply.calls]
         return "answered", {
             "rounds": reply.rounds,
             "tokens_in": sum(u.input for u in used),
             "tokens_out": sum(u.output for u in used),
         }
+
+    async def _note_summary(self, turn: _Turn) -> None:
+        """If the conversation had grown too long and was summed up in this turn, its transcript may have that, too."""
+        events = turn.stream.of_turn(turn.claim.turn_id)
+        text = next((event.text for event in events if isinstance(event, Summarised)), context.NO_SUMMARY)
+        if text == context.NO_SUMMARY or not turn.setup.summaries or turn.job.lane.endswith(":*"):
+            return
+        try:
+            await self.journal.summarise(turn.variables.user_id, turn.stream.id, text)
+        except OSError as exc:
+            log.error(
+                "summary_not_written", stream=turn.stream.id, problem=exc.strerror or type(exc).__name__
+            )
 
     def joins(self, updates: Sequence[Update]) -> bool:
         setup = self.setup

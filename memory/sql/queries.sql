@@ -86,7 +86,7 @@ SELECT 1 FROM streams WHERE id = :id AND closed_at IS NULL AND active_at = :acti
   AND NOT EXISTS (SELECT 1 FROM inbox WHERE lane = streams.key AND state IN ('waiting', 'running') AND NOT command);
 
 -- name: streams_owed  Conversations that have ended and are to be summed up.
-SELECT id FROM streams WHERE summary = 'owed' ORDER BY id LIMIT :count;
+SELECT id, key, opened_at FROM streams WHERE summary = 'owed' ORDER BY id LIMIT :count;
 
 -- name: stream_summed_up  It was summed up, or needs no summary.
 UPDATE streams SET summary = 'done' WHERE id = :id;
