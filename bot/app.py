@@ -68,7 +68,7 @@ def build_setup(
     breakers: Breakers | None = None,
 ) -> Setup:
     """What works on turns. `built` has models that can be used as they are; those that are missing are added to it."""
-    from bot.tools import ALL
+    from bot.tools import named
 
     def chain(name: str | None) -> tuple[Model, ...]:
         found = []
@@ -83,7 +83,7 @@ def build_setup(
         name=config.agent.name,
         prompt=config.agent.prompt,
         models=chain(config.agent.model),
-        tools={tool: ALL[tool] for tool in config.agent.tools},
+        tools=named(config.agent.tools),
         max_tool_rounds=config.agent.max_tool_rounds,
         context_tokens=config.streams.context_tokens,
         capped=config.limits.of_spending,

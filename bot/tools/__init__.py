@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from bot.tools.base import Tool, tool
 from bot.tools.clock import clock
 from bot.tools.history import history
 
-ALL: Mapping[str, Tool] = {t.name: t for t in (tool(history), tool(clock))}
+ALL: Mapping[str, tuple[Tool, ...]] = {
+    "history": (tool(history),),
+    "clock": (tool(clock),),
+}
+
+
+def named(names: Iterable[str]) -> dict[str, Tool]:
+    """The tools that these names of the configuration stand for, by the names that a model calls them."""
+    return {each.name: each for name in names for each in ALL[name]}

@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import Field
 
 from bot.events import Variables
+from bot.scope import may_be_told
 from bot.tools.base import ToolContext, ToolProblem
 from memory.transcripts import Message, Place, Section, Transcripts, local_time, render
 
@@ -111,21 +112,11 @@ class _Reader:
     def __init__(self, transcripts: Transcripts, variables: Variables) -> None:
         self._transcripts = transcripts
         self._variables = variables
-        self._chats = {variables.chat_id, *variables.extra.get("chat_aliases", ())}
 
     def sections(self, day: Date) -> list[Section]:
         """What may be read out where they ask, of a day."""
         sections = self._transcripts.day(self._variables.user_id, day)
-        return [
-            s
-            for s in sections
-            if (s.messages or s.stray) and (self._variables.private or self._of_this_chat(s.place))
-        ]
-
-    def _of_this_chat(self, place: Place | None) -> bool:
-        return (
-            place is not None and place.platform == self._variables.platform and place.chat_id in self._chats
-        )
+        return [s for s in sections if (s.messages or s.stray) and may_be_told(self._variables, s.place)]
 
     def first_with_something(self, days: Iterable[Date]) -> Date | None:
         return next((day for day in islice(days, MAX_DAYS) if self.sections(day)), None)

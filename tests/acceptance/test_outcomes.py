@@ -196,7 +196,7 @@ async def test_the_person_reads_one_human_sentence_and_the_operator_finds_it_by_
     row = ROWS[name]
     if name == "model-not-there":  # for speed: the SDK would wait between its attempts
         monkeypatch.setattr(openai, "RETRIES", 0)
-    monkeypatch.setitem(ALL, "clock", tool(clock))  # type: ignore[call-overload]  # a mapping that is a dict
+    monkeypatch.setitem(ALL, "clock", (tool(clock),))  # type: ignore[call-overload]  # a mapping that is a dict
     steps = row.steps
     script = iter(()) if callable(steps) else iter(steps)
     async with running(

@@ -85,7 +85,7 @@ async def test_a_stream_that_slack_ends_during_a_long_tool_call_is_finished_by_a
         await done.wait()
         return "noon"
 
-    monkeypatch.setitem(cast(dict[str, Tool], ALL), "clock", tool(clock))
+    monkeypatch.setitem(cast(dict[str, tuple[Tool, ...]], ALL), "clock", (tool(clock),))
 
     def model(request: Request) -> Step:
         if request.body["messages"][-1]["role"] == "tool":

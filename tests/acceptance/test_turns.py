@@ -17,7 +17,7 @@ from bot import sentences
 from bot.errors import ModelOverloaded, ModelRefused, ModelUnavailable
 from bot.events import AssistantSaid, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelRequest
-from bot.tools import ALL
+from bot.tools import ALL, named
 from bot.tools.base import ToolContext, tool
 from tests.fakes.house import house
 from tests.fakes.scripted_model import ScriptedModel
@@ -593,7 +593,7 @@ async def test_what_is_due_later_is_worked_on_then_also_after_a_restart(tmp_path
 
 
 def test_all_tools_are_told_to_a_model_without_any_word_of_the_runner() -> None:
-    for name, entry in ALL.items():
+    for name, entry in named(ALL).items():
         assert entry.spec.name == name
         assert entry.spec.description
         assert not {"user", "user_id", "context"} & set(entry.spec.parameters.get("properties", {}))

@@ -17,7 +17,7 @@ from bot.app import House as Parts
 from bot.app import assemble
 from bot.models.base import Model
 from bot.setup import Setup
-from bot.tools import ALL
+from bot.tools import named
 from config import Config
 from memory.database import Database, open_database
 from memory.journal import Journal
@@ -119,7 +119,7 @@ async def house(
         prompt="Be brief.",
         models=chain,
         **{
-            "tools": {name: ALL[name] for name in config.agent.tools},
+            "tools": named(config.agent.tools),
             "max_tool_rounds": config.agent.max_tool_rounds,
             "context_tokens": config.streams.context_tokens,
             "capped": config.limits.of_spending,

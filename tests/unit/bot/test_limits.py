@@ -25,7 +25,7 @@ from bot.limits import KEEP_DAYS, Limits, Places, Spent, bound, cost, prune, req
 from bot.models import anthropic, openai
 from bot.models.base import ModelRequest, ToolSpec
 from bot.models.history import well_formed
-from bot.tools import ALL
+from bot.tools import ALL, named
 from config.schema import LimitsConfig, Price
 from memory.database import Database, Tx, open_database
 from memory.sql import migrations
@@ -714,7 +714,7 @@ def test_a_text_has_at_most_as_many_tokens_as_bytes(text: str) -> None:
 def test_nothing_that_is_sent_is_left_out_of_a_requests_bound(
     events: list[Event], system: str, with_tools: bool
 ) -> None:
-    specs: list[ToolSpec] = [tool.spec for tool in ALL.values()] if with_tools else []
+    specs: list[ToolSpec] = [tool.spec for tool in named(ALL).values()] if with_tools else []
     request = ModelRequest(system, events, specs)
     tools = [text for spec in specs for text in (spec.name, spec.description, json.dumps(spec.parameters))]
     for sent in (

@@ -22,7 +22,7 @@ from bot.events import (
 )
 from bot.models.base import Model, ModelEvent, ModelRequest
 from bot.stream import Stream, Streams
-from bot.tools import ALL
+from bot.tools import ALL, named
 from bot.tools.base import Tool, ToolContext
 from memory import inbox
 from memory.database import Database, Fenced, Tx, open_database
@@ -128,7 +128,7 @@ async def test_middleware_wraps_turns_model_calls_and_tool_calls_in_the_order_gi
     script = ScriptedModel(
         lambda r: [ToolCall("c", "clock", "{}")] if isinstance(r.events[-1], UserSaid) else "done"
     )
-    agent = Agent("B", "p", [script], tools=ALL, middleware=[Tracing("outer"), Tracing("inner")])
+    agent = Agent("B", "p", [script], tools=named(ALL), middleware=[Tracing("outer"), Tracing("inner")])
     async with open_database(tmp_path / "b.db") as database:
         stream = await begun(database)
         await ask(agent, stream, tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.events import ToolCall, Variables
-from bot.tools import ALL
+from bot.tools import named
 from bot.tools.base import ToolContext, ToolProblem
 from memory.transcripts import Transcripts
 
@@ -17,7 +17,7 @@ NOW = 1793707200.0  # Tuesday 2026-11-03 12:00:00 UTC
 
 async def ask(tmp_path: Path, zone: str, **arguments: str | None) -> str:
     context = ToolContext(Variables("telegram-1", timezone=zone), Transcripts(tmp_path), lambda: NOW)
-    return await ALL["clock"].call(ToolCall("1", "clock", json.dumps(arguments)), context)
+    return await named(["clock"])["clock"].call(ToolCall("1", "clock", json.dumps(arguments)), context)
 
 
 async def test_it_tells_the_time_in_the_persons_zone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.events import ToolCall, Variables
-from bot.tools import ALL
+from bot.tools import named
 from bot.tools.base import ToolContext, ToolProblem
 from bot.tools.history import MAX_CHARS, MAX_MESSAGE_CHARS, read_history, render_history
 from memory.transcripts import Known, Place, Transcripts, TurnRecord
@@ -51,7 +51,7 @@ def in_club(**changes: Any) -> Variables:
 
 async def ask(transcripts: Transcripts, variables: Variables | None = None, **arguments: Any) -> str:
     context = ToolContext(variables or private(), transcripts, lambda: NOW)
-    return await ALL["history"].call(ToolCall("1", "history", json.dumps(arguments)), context)
+    return await named(["history"])["history"].call(ToolCall("1", "history", json.dumps(arguments)), context)
 
 
 async def test_without_arguments_it_reads_today(transcripts: Transcripts) -> None:
