@@ -443,3 +443,47 @@ DELETE FROM pace WHERE user_id = :user_id AND at <= :at - 60;
 
 -- name: pace_prune  Everybody's.
 DELETE FROM pace WHERE at <= :before OR at > :after;
+
+-- name: schedule_add  Something is to happen at a time.
+INSERT INTO schedules (kind, name, platform, user_id, person, chat, chat_key, text, work, trigger, zone, missed, grace,
+                       next_at, until, created_at)
+VALUES (:kind, :name, :platform, :user_id, :person, :chat, :chat_key, :text, :work, :trigger, :zone, :missed, :grace,
+        :next_at, :until, :created_at)
+RETURNING id;
+
+-- name: schedule_get  One of them.
+SELECT * FROM schedules WHERE id = :id;
+
+-- name: schedules_of  What stands for some user ids, the next first.
+SELECT * FROM schedules WHERE kind = :kind AND user_id IN (SELECT value FROM json_each(:people)) ORDER BY next_at, id;
+
+-- name: schedules_count  How many reminders some user ids have.
+SELECT count(*) AS number FROM schedules WHERE kind = 'reminder' AND user_id IN (SELECT value FROM json_each(:people));
+
+-- name: schedule_cancel  Somebody takes a reminder of theirs back.
+DELETE FROM schedules WHERE id = :id AND kind = 'reminder' AND user_id IN (SELECT value FROM json_each(:people)) RETURNING *;
+
+-- name: schedules_pause  A chat can not be written to.
+UPDATE schedules SET state = 'paused', problem = :problem WHERE chat_key = :chat_key AND state = 'active';
+
+-- name: schedules_resume  It can again.
+UPDATE schedules SET state = 'active', problem = '' WHERE chat_key = :chat_key AND state = 'paused' AND problem = :problem;
+
+-- name: schedules_due  What is due by now, in order.
+SELECT * FROM schedules WHERE platform = :platform AND state = 'active' AND next_at <= :at ORDER BY next_at, id LIMIT :limit;
+
+-- name: schedules_next  When something is due next.
+SELECT next_at FROM schedules WHERE platform = :platform AND state = 'active' ORDER BY next_at LIMIT 1;
+
+-- name: schedules_ahead  What was fired later than now: the clock has been set back.
+SELECT * FROM schedules WHERE platform = :platform AND state = 'active' AND last_at > :at ORDER BY last_at, id LIMIT :limit;
+
+-- name: schedule_advance  It moves on, unless somebody else has moved it.
+UPDATE schedules SET next_at = :next_at, last_at = coalesce(:fired_at, last_at), problem = :problem
+WHERE id = :id AND next_at = :due AND state = 'active';
+
+-- name: schedule_end  It is never due again; unless somebody else has moved it.
+DELETE FROM schedules WHERE id = :id AND next_at = :due AND state = 'active';
+
+-- name: schedule_pause  It can not be fired; unless somebody else has moved it.
+UPDATE schedules SET state = 'paused', problem = :problem WHERE id = :id AND next_at = :due AND state = 'active';

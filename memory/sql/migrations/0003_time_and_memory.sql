@@ -47,7 +47,7 @@ CREATE TABLE schedules (                            -- what is to happen at a ti
     platform   TEXT NOT NULL,                       -- whose process fires it
     user_id    TEXT NOT NULL,                       -- whose it is
     person     TEXT NOT NULL,                       -- JSON of the person
-    chat       TEXT NOT NULL,                       -- JSON of the chat where it goes
+    chat       TEXT NOT NULL,                       -- JSON of the chat where it goes; '': the person's private one, wherever that is
     chat_key   TEXT NOT NULL,
     text       TEXT NOT NULL,
     work       INTEGER NOT NULL DEFAULT 0,          -- 1: the agent works on the text; 0: the text is said
@@ -55,16 +55,19 @@ CREATE TABLE schedules (                            -- what is to happen at a ti
     zone       TEXT NOT NULL,
     missed     TEXT NOT NULL DEFAULT 'run' CHECK (missed IN ('run', 'skip', 'notify')),
     grace      REAL NOT NULL DEFAULT 0,             -- seconds late that still count as in time
-    state      TEXT NOT NULL CHECK (state IN ('active', 'paused', 'done')),
-    problem    TEXT NOT NULL DEFAULT '',            -- why it is paused
-    next_at    REAL,                                -- unix seconds; NULL: never again
-    last_at    REAL,
+    state      TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused')),   -- what is over has no row
+    problem    TEXT NOT NULL DEFAULT '',            -- why it is paused, or could not be said last time
+    next_at    REAL NOT NULL,                       -- unix seconds
+    last_at    REAL,                                -- when it was last fired, by the clock of then
     until      REAL,                                -- not after; NULL: for ever
     created_at REAL NOT NULL
 ) STRICT;
-CREATE INDEX schedules_due ON schedules (platform, next_at) WHERE state = 'active' AND next_at IS NOT NULL;
+CREATE INDEX schedules_due ON schedules (platform, next_at) WHERE state = 'active';
+CREATE INDEX schedules_fired ON schedules (platform, last_at) WHERE state = 'active' AND last_at IS NOT NULL;
+CREATE INDEX schedules_paused ON schedules (platform, id) WHERE state = 'paused';
 CREATE INDEX schedules_user ON schedules (user_id);
-CREATE INDEX schedules_name ON schedules (name) WHERE name <> '';
+CREATE INDEX schedules_chat ON schedules (chat_key);
+CREATE UNIQUE INDEX schedules_name ON schedules (name, platform, user_id) WHERE name <> '';
 CREATE TABLE subscriptions (                        -- who gets an operator's schedule, and where
     name    TEXT NOT NULL,
     user_id TEXT NOT NULL,

@@ -1,0 +1,172 @@
+"""What is to happen at a time: people's reminders and the operator's schedules. All functions run inside a `Tx`.
+
+The table is the truth. Whoever fires a schedule moves its `next_at` on by a guarded write (`advance`), in the transaction
+that enters what fires into the inbox: of two processes one succeeds. A schedule that is over has no row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from memory.database import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule; `id` is 0 until `add` has given it one.
+
+    `person` and `chat` are plain data of the adapters' types. An empty `chat` is the person's private one, wherever that is when
+    it is due. `text` is said, or with `work` worked on by the agent. `trigger` is as `bot.triggers.dump` writes it, in
+    `zone`; `next_at` is when it is due next, and never after `until`. Up to `grace` seconds late it is in time; what
+    `missed` says is done when it is later. Times are unix seconds.
+    """
+
+    kind: Literal["reminder", "prompt"]
+    platform: str
+    user_id: str
+    person: Mapping[str, Any]
+    chat: Mapping[str, Any]
+    chat_key: str
+    text: str
+    trigger: str
+    zone: str
+    next_at: float
+    created_at: float
+    work: bool = False
+    missed: Literal["run", "skip", "notify"] = "run"
+    grace: float = 0.0
+    until: float | None = None
+    name: str = ""
+    id: int = 0
+    state: Literal["active", "paused"] = "active"
+    problem: str = ""
+    last_at: float | None = None
+
+
+def add(tx: Tx, schedule: Schedule) -> int:
+    """Keep a schedule; its id."""
+    row = tx.one(
+        "schedule_add",
+        kind=schedule.kind,
+        name=schedule.name,
+        platform=schedule.platform,
+        user_id=schedule.user_id,
+        person=json.dumps(schedule.person, ensure_ascii=False),
+        chat=json.dumps(schedule.chat, ensure_ascii=False) if schedule.chat else "",
+        chat_key=schedule.chat_key,
+        text=schedule.text,
+        work=int(schedule.work),
+        trigger=schedule.trigger,
+        zone=schedule.zone,
+        missed=schedule.missed,
+        grace=schedule.grace,
+        next_at=schedule.next_at,
+        until=schedule.until,
+        created_at=schedule.created_at,
+    )
+    return int(row["id"])
+
+
+def get(tx: Tx, schedule_id: int) -> Schedule | None:
+    """A schedule by its id, whosever it is; None if there is none (any more)."""
+    row = tx.one("schedule_get", id=schedule_id)
+    return row and _schedule(row)
+
+
+def of_people(
+    tx: Tx, people: Sequence[str], kind: Literal["reminder", "prompt"] = "reminder"
+) -> list[Schedule]:
+    """What stands for these user ids, paused ones included, the next first."""
+    return [_schedule(row) for row in tx.all("schedules_of", people=json.dumps(people), kind=kind)]
+
+
+def count(tx: Tx, people: Sequence[str]) -> int:
+    """How many reminders these user ids have, paused ones included."""
+    return int(tx.one("schedules_count", people=json.dumps(people))["number"])
+
+
+def cancel(tx: Tx, schedule_id: int, people: Sequence[str]) -> Schedule | None:
+    """Take back a reminder of one of these user ids; what it was, or None if they have no such one."""
+    row = tx.one("schedule_cancel", id=schedule_id, people=json.dumps(people))
+    return row and _schedule(row)
+
+
+def pause_chat(tx: Tx, chat_key: str, problem: str) -> int:
+    """The chat can not be written to: what goes there rests, and says why; how many there were."""
+    return tx.run("schedules_pause", chat_key=chat_key, problem=problem).rowcount
+
+
+def resume_chat(tx: Tx, chat_key: str, problem: str) -> int:
+    """What was paused with that problem goes on; what was due meanwhile counts as missed. How many there were."""
+    return tx.run("schedules_resume", chat_key=chat_key, problem=problem).rowcount
+
+
+def due(tx: Tx, platform: str, at: float, limit: int) -> list[Schedule]:
+    """What a platform's process is to fire by `at`, in order; at most `limit`."""
+    return [_schedule(row) for row in tx.all("schedules_due", platform=platform, at=at, limit=limit)]
+
+
+def next_due(tx: Tx, platform: str) -> float | None:
+    """When something of a platform is due next: a look into an index, however many wait."""
+    row = tx.one("schedules_next", platform=platform)
+    return row and float(row["next_at"])
+
+
+def ahead(tx: Tx, platform: str, at: float, limit: int) -> list[Schedule]:
+    """What was last fired later than now, by a clock that has been set back since; at most `limit`."""
+    return [_schedule(row) for row in tx.all("schedules_ahead", platform=platform, at=at, limit=limit)]
+
+
+def advance(
+    tx: Tx, schedule: Schedule, next_at: float | None, fired_at: float | None, problem: str = ""
+) -> bool:
+    """Move a schedule on from the time that was read, or end it with None; whether nobody else did before.
+
+    Only then is what it fires to be entered, in this transaction. `fired_at` is the clock's time, None where nothing is fired.
+    """
+    if next_at is None or (schedule.until is not None and next_at > schedule.until):
+        return tx.run("schedule_end", id=schedule.id, due=schedule.next_at).rowcount == 1
+    return (
+        tx.run(
+            "schedule_advance",
+            id=schedule.id,
+            due=schedule.next_at,
+            next_at=next_at,
+            fired_at=fired_at,
+            problem=problem,
+        ).rowcount
+        == 1
+    )
+
+
+def pause(tx: Tx, schedule: Schedule, problem: str) -> bool:
+    """It can not be fired: it rests, and says why; whether nobody else fired it before."""
+    return tx.run("schedule_pause", id=schedule.id, due=schedule.next_at, problem=problem).rowcount == 1
+
+
+def _schedule(row: Any) -> Schedule:
+    return Schedule(
+        kind=row["kind"],
+        name=row["name"],
+        platform=row["platform"],
+        user_id=row["user_id"],
+        person=json.loads(row["person"]),
+        chat=json.loads(row["chat"]) if row["chat"] else {},
+        chat_key=row["chat_key"],
+        text=row["text"],
+        work=bool(row["work"]),
+        trigger=row["trigger"],
+        zone=row["zone"],
+        missed=row["missed"],
+        grace=row["grace"],
+        state=row["state"],
+        problem=row["problem"],
+        next_at=row["next_at"],
+        last_at=row["last_at"],
+        until=row["until"],
+        created_at=row["created_at"],
+        id=row["id"],
+    )
