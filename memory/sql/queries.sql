@@ -188,8 +188,64 @@ ON CONFLICT DO UPDATE SET timezone = excluded.timezone;
 INSERT INTO people (user_id, refused_at) VALUES (:user_id, :at)
 ON CONFLICT DO UPDATE SET refused_at = excluded.refused_at;
 
--- name: links_of  The user ids that are one person with another.
-SELECT user_id FROM links WHERE person = (SELECT person FROM links WHERE user_id = :user_id) ORDER BY at, user_id;
+-- name: links_of  The other user ids of a person in the order of linking, and the zone that each has set, one's own included.
+SELECT 0.0 AS at, user_id, timezone FROM people WHERE user_id = :user_id
+UNION ALL
+SELECT links.at, links.user_id, coalesce(people.timezone, '') FROM links LEFT JOIN people ON people.user_id = links.user_id
+WHERE links.person = (SELECT person FROM links WHERE user_id = :user_id) AND links.user_id <> :user_id
+ORDER BY 1, 2;
+
+-- name: links_all  Everybody who is linked.
+SELECT user_id, person FROM links;
+
+-- name: links_get  What stands for a person that is linked.
+SELECT person FROM links WHERE user_id = :user_id;
+
+-- name: links_set  A user id belongs to a person from now on.
+INSERT INTO links (user_id, person, at) VALUES (:user_id, :person, :at) ON CONFLICT DO UPDATE SET person = excluded.person;
+
+-- name: links_drop  It stands for itself again.
+DELETE FROM links WHERE user_id = :user_id;
+
+-- name: link_code_add  Somebody gets a code, in the place of an older one.
+INSERT INTO link_codes (code, user_id, name, language, chat, expires_at)
+VALUES (:code, :user_id, :name, :language, :chat, :expires_at)
+ON CONFLICT (user_id) DO UPDATE SET code = excluded.code, name = excluded.name, language = excluded.language,
+    chat = excluded.chat, shown_to = '', expires_at = excluded.expires_at;
+
+-- name: link_code_get  Whose code it is, while it is good.
+SELECT * FROM link_codes WHERE code = :code AND expires_at > :at;
+
+-- name: link_code_show  Somebody was told whose it is.
+UPDATE link_codes SET shown_to = :user_id WHERE code = :code;
+
+-- name: link_code_drop  It is used, or others have seen it.
+DELETE FROM link_codes WHERE code = :code;
+
+-- name: link_codes_expire  Codes that are over.
+DELETE FROM link_codes WHERE expires_at <= :at;
+
+-- name: link_try_add  A code was wrong.
+INSERT INTO link_tries (user_id, at) VALUES (:user_id, :at);
+
+-- name: link_tries_count  How many were wrong since a time, of one user id and in all.
+SELECT count(*) AS total, coalesce(sum(user_id = :user_id), 0) AS own FROM link_tries WHERE at > :since;
+
+-- name: link_tries_prune  Those of long ago, and those that a wrong clock has left in the future.
+DELETE FROM link_tries WHERE at <= :before OR at > :after;
+
+-- name: link_notice_add  Somebody is to be told.
+INSERT INTO link_notices (user_id, language, chat, others, linked, at)
+VALUES (:user_id, :language, :chat, :others, :linked, :at);
+
+-- name: link_notices  Who is to be told, in order.
+SELECT * FROM link_notices ORDER BY id;
+
+-- name: link_notice_drop  It is in the inbox, which sees to it.
+DELETE FROM link_notices WHERE id = :id;
+
+-- name: link_notices_prune  What nobody was there to tell.
+DELETE FROM link_notices WHERE at < :before;
 
 -- name: home_get  A person's private chat.
 SELECT chat FROM homes WHERE user_id = :user_id;

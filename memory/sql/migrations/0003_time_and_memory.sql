@@ -10,7 +10,9 @@ CREATE TABLE link_codes (                           -- given to who asked to be 
     code       TEXT PRIMARY KEY,
     user_id    TEXT NOT NULL UNIQUE,
     name       TEXT NOT NULL,
-    chat       TEXT NOT NULL,                       -- JSON of the private chat where the code was given
+    language   TEXT NOT NULL,
+    chat       TEXT NOT NULL,                       -- JSON of the private chat where they are to be told; '': their home
+    shown_to   TEXT NOT NULL DEFAULT '',            -- who typed it last, and was told whose it is
     expires_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE link_tries (                           -- codes that were none, or of somebody else
@@ -18,6 +20,15 @@ CREATE TABLE link_tries (                           -- codes that were none, or 
     at      REAL NOT NULL
 ) STRICT;
 CREATE INDEX link_tries_user ON link_tries (user_id, at);
+CREATE TABLE link_notices (                         -- who is to be told, by who runs their platform, that they were linked or parted
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,     -- never used again: by it the telling happens once
+    user_id  TEXT NOT NULL,
+    language TEXT NOT NULL,
+    chat     TEXT NOT NULL,                         -- JSON of their private chat
+    others   TEXT NOT NULL,                         -- JSON list of the user ids that they were linked with, or parted from
+    linked   INTEGER NOT NULL,                      -- 0: parted
+    at       REAL NOT NULL
+) STRICT;
 
 CREATE TABLE homes (                                -- the private chat of a person
     user_id TEXT PRIMARY KEY,
