@@ -277,7 +277,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     try:
         # Another process may have migrated while this one waited for the lock.
         for number, script in scripts[version() :]:
-            for statement in _statements(script):
+            for statement in statements(script):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
@@ -286,7 +286,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise
 
 
-def _statements(script: str) -> list[str]:
+def statements(script: str) -> list[str]:
     """The script's statements; `executescript` would commit in between."""
     statements, rest = [], ""
     for line in script.splitlines(keepends=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 # A user id is `<platform>-<id>`. In the id, small and capital letters never stand together (`%41` is the escape of a letter of
@@ -11,9 +12,14 @@ from pathlib import Path
 _USER_ID = re.compile(r"[a-z0-9_]+-(?:(?:[a-z0-9_-]|%[0-9a-f]{2})+|(?:[A-Z0-9_-]|%[0-9a-f]{2})+)", re.ASCII)
 
 
+def is_user_id(name: str) -> bool:
+    """Whether this is a user id, and so the name of a person's folder."""
+    return len(name) <= 255 and _USER_ID.fullmatch(name) is not None
+
+
 def folder_of(root: Path, user_id: str) -> Path:
     """A person's folder below `root`. Raises ValueError for what is no user id, and so can not leave it."""
-    if not _USER_ID.fullmatch(user_id) or len(user_id) > 255:
+    if not is_user_id(user_id):
         raise ValueError(
             f"{user_id[:80]!r} is no user id: it reads <platform>-<the platform's own id>, such as telegram-1001"
         )
@@ -28,16 +34,23 @@ def read(path: Path) -> bytes:
         return b""
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Put new content in the place of a file's, durably and at one instant."""
+def replace(path: Path, data: bytes, *, still: Callable[[], bool] = lambda: True) -> bool:
+    """Put new content in the place of a file's, durably and at one instant.
+
+    `still` is asked right before that instant: if it says no, the file stays as it is. Whether it was replaced.
+    """
     temporary = path.with_name(f".{path.name}.new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         write_all(fd, data)
     finally:
         os.close(fd)
+    if not still():
+        temporary.unlink()
+        return False
     temporary.replace(path)
     sync_folder(path.parent)
+    return True
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -324,6 +324,18 @@ class Transcripts:
         """Where a person's file of that day is, or would be."""
         return files.folder_of(self._root, user_id) / f"{day.isoformat()}.md"
 
+    def folder(self, user_id: str) -> Path:
+        """Where a person's files are, or would be."""
+        return files.folder_of(self._root, user_id)
+
+    def people(self) -> Iterator[str]:
+        """The user ids of all who have a folder, in no order."""
+        try:
+            with os.scandir(self._root) as entries:
+                yield from (entry.name for entry in entries if files.is_user_id(entry.name) and entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
     def dates(self, user_id: str) -> list[date]:
         """The days for which there is a file, oldest first."""
         found = []

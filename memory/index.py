@@ -1,0 +1,404 @@
+"""Search over what a person said and was told: a full-text index per person, derived from the files of their folder.
+
+The files are the truth. Before each search the folder is looked through, and what was changed, added or removed since is
+indexed again, whoever did it. Each person's index is a file of its own: no query can reach anybody else's words, and to
+erase it is to remove the file. A file that is broken or of another version is thrown away and made anew.
+
+Plain synchronous work on the disk; the caller runs it in a thread. Safe to use from several threads and processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date as Date  # noqa: N812 - `date` is the name of a field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from memory import units, words
+from memory.database import MemoryFault, statements
+from memory.sql import index_schema, queries
+from memory.transcripts import Message, Place, Transcripts
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+AROUND = 1  # messages before and after a passage that come with it
+_MOST_OPEN = 32  # indexes that are kept open for the next search
+_VERSION = zlib.crc32(f"{words.VERSION} {index_schema()}".encode()) & 0x7FFFFFFF
+_SQL = queries("index.sql")
+
+# Where it fails with one of these, to make the file anew would cure nothing.
+_NOT_THE_FILE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_AUTH,
+}
+
+
+class IndexUnusable(MemoryFault):
+    """A person's index can neither be used nor be made anew. The message says why and what to do."""
+
+
+class IndexStopped(MemoryFault):
+    """Indexing was broken off because the process stops. What is indexed stays; the rest is done at the next search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Something that was found, and where it stands.
+
+    `role` is that of the message, or `note` for text from other hands and summaries. `before` and `after` are the messages next
+    to it in its conversation. The higher the `score`, the better. `key` names it in the person's index.
+    """
+
+    user_id: str
+    date: Date
+    heading: str
+    place: Place | None
+    role: str
+    text: str
+    before: tuple[Message, ...]
+    after: tuple[Message, ...]
+    score: float
+    key: int
+
+
+def everywhere(_: Place | None) -> bool:
+    """What was said in any place."""
+    return True
+
+
+class Index:
+    """The indexes under one folder, of the transcripts under another.
+
+    Methods raise ValueError for what is no user id, `IndexUnusable` where the disk does not let them, and `IndexStopped` after
+    `stop`.
+    """
+
+    def __init__(self, root: Path, transcripts: Transcripts) -> None:
+        self._root = root
+        self._transcripts = transcripts
+        self._lock = threading.Lock()
+        self._people: dict[str, _Person] = {}
+        self._open: OrderedDict[str, _Person] = OrderedDict()
+        self._stopped = threading.Event()
+
+    def search(
+        self,
+        people: Sequence[str],
+        query: str,
+        *,
+        first: Date | None = None,
+        last: Date | None = None,
+        allowed: Callable[[Place | None], bool] = everywhere,
+        limit: int = 10,
+    ) -> list[Passage]:
+        """What these user ids' files have for a query, best first; see `words.match` for what a query is.
+
+        `first` and `last` are the days between which it was said, both included; `allowed` says of a place (None: in private)
+        whether it counts. Whatever the query holds, nothing is raised on its account.
+        """
+        expression = words.match(query)
+        if expression is None:
+            return []
+        found: list[Passage] = []
+        for user_id in dict.fromkeys(people):
+            person = self._person(user_id)
+
+            def find(connection: sqlite3.Connection, person: _Person = person) -> list[Passage]:
+                rows = _find(connection, expression, first, last, allowed, limit)
+                return _passages(connection, person.user_id, rows)
+
+            found += self._use(person, find) or []
+        return sorted(found, key=lambda passage: -passage.score)[:limit]
+
+    def refresh(self, user_id: str) -> int:
+        """Index what was changed in a person's folder, and tidy up; how many units are new."""
+        person = self._person(user_id)
+        before = person.added
+        self._use(person, _tidy)
+        return person.added - before
+
+    def use(self, user_id: str, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What `work` returns for a person's index, brought up to date; None, and not called, where they have no files.
+
+        Nobody else of this process uses the index meanwhile. `work` may run twice, the second time on an index made anew.
+        """
+        return self._use(self._person(user_id), work)
+
+    def units(self, user_id: str) -> list[tuple[int, str]]:
+        """Each unit's key and text. A key never stands for another text, as long as the index is not made anew."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[int, str]]:
+            return connection.execute(_SQL["units_all"]).fetchall()
+
+        return self.use(user_id, read) or []
+
+    def readable(
+        self,
+        user_id: str,
+        first: Date | None = None,
+        last: Date | None = None,
+        allowed: Callable[[Place | None], bool] = everywhere,
+    ) -> set[int]:
+        """The keys of the units that were said in these days and places."""
+
+        def read(connection: sqlite3.Connection) -> set[int]:
+            scope = _scope(connection, first, last, allowed)
+            return {key for (key,) in connection.execute(_SQL["units_readable"], scope)}
+
+        return self.use(user_id, read) or set()
+
+    def passages(self, user_id: str, scores: Mapping[int, float]) -> list[Passage]:
+        """The passages of some keys with their scores, best first; keys that are gone are passed over."""
+        best = sorted(scores.items(), key=lambda item: -item[1])
+        return self.use(user_id, lambda connection: _passages(connection, user_id, best)) or []
+
+    def forget(self, user_id: str) -> None:
+        """Remove a person's index. It comes back as soon as it is used while there are files in their folder."""
+        person = self._person(user_id)
+        with person.lock:
+            person.remove()
+        with self._lock:
+            self._open.pop(user_id, None)
+
+    def stop(self) -> None:
+        """Break off what is being indexed, at once, and let nothing begin. May be called from any thread."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Close all files, after what runs has ended."""
+        with self._lock:
+            people, self._open = list(self._open.values()), OrderedDict()
+        for person in people:
+            with person.lock:
+                person.close()
+
+    def _person(self, user_id: str) -> _Person:
+        folder = self._transcripts.folder(user_id)  # refuses what is no user id
+        with self._lock:
+            person = self._people.get(user_id)
+            if person is None:
+                person = self._people[user_id] = _Person(user_id, folder, _path(self._root, user_id))
+            return person
+
+    def _use(self, person: _Person, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        with person.lock:
+            try:
+                connection = self._ready(person)
+                return None if connection is None else work(connection)
+            except sqlite3.DatabaseError as exc:
+                person.close()
+                if exc.sqlite_errorcode & 0xFF in _NOT_THE_FILE:
+                    raise _unusable(person, exc) from exc
+                log.warning("index_rebuilt", user=person.user_id, problem=str(exc))
+            except OSError as exc:
+                raise _unusable(person, exc) from exc
+            try:
+                person.remove()
+                connection = self._ready(person)
+                return None if connection is None else work(connection)
+            except (sqlite3.DatabaseError, OSError) as exc:
+                person.close()
+                raise _unusable(person, exc) from exc
+
+    def _ready(self, person: _Person) -> sqlite3.Connection | None:
+        """The connection to an index that has all that is in the folder; None if there is nothing in it."""
+        now = units.scan(person.folder)
+        if not now:
+            person.remove()
+            return None
+        connection = person.opened()
+        self._keep_open(person)
+        if now != person.seen:
+            person.seen, added = units.update(connection, person.folder, lambda: not self._stopped.is_set())
+            person.added += added
+        if self._stopped.is_set():
+            raise IndexStopped("search is over: the process stops")
+        return connection
+
+    def _keep_open(self, person: _Person) -> None:
+        with self._lock:
+            self._open[person.user_id] = person
+            self._open.move_to_end(person.user_id)
+            oldest = next(iter(self._open.values())) if len(self._open) > _MOST_OPEN else None
+            # One that is in use is not the oldest for long.
+            if oldest is None or not oldest.lock.acquire(blocking=False):
+                return
+            del self._open[oldest.user_id]
+        try:
+            oldest.close()
+        finally:
+            oldest.lock.release()
+
+
+class _Person:
+    """One person's index: use it with the lock held."""
+
+    def __init__(self, user_id: str, folder: Path, path: Path) -> None:
+        self.user_id = user_id
+        self.folder = folder
+        self.path = path
+        self.lock = threading.Lock()
+        self.seen: dict[str, units.Stamp] = {}  # the folder, as the index has it
+        self.added = 0  # units, since the start of the process
+        self._connection: sqlite3.Connection | None = None
+        self._node = (0, 0)
+
+    def opened(self) -> sqlite3.Connection:
+        """The connection to the file that bears the name now: another process may have removed the one before."""
+        if self._connection is not None:
+            try:
+                there = self.path.stat()
+            except FileNotFoundError:
+                self.close()
+            else:
+                if self._node == (there.st_dev, there.st_ino):
+                    return self._connection
+                self.close()
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = self._connection = _connect(self.path)
+        if _version(connection) not in (0, _VERSION):
+            self.remove()
+            connection = self._connection = _connect(self.path)
+        _create(connection)
+        there = self.path.stat()
+        self._node = there.st_dev, there.st_ino
+        return connection
+
+    def close(self) -> None:
+        self.seen = {}
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def remove(self) -> None:
+        self.close()
+        # In this order: a journal without its database is taken for no part of the next one.
+        self.path.unlink(missing_ok=True)
+        self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
+
+
+def _path(root: Path, user_id: str) -> Path:
+    if len(user_id) > 200:  # with its ending a name that a folder can have would be too long for a file
+        user_id = f"{user_id[:150]}~{hashlib.sha256(user_id.encode()).hexdigest()[:32]}"
+    return root / f"{user_id}.db"
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+    # What is lost at a power cut is made anew; a kill loses nothing.
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA cache_size = -2000")
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    if _version(connection) == _VERSION:
+        return
+    with units.transaction(connection):
+        if _version(connection) == 0:  # another process may have been faster
+            for statement in statements(index_schema()):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _unusable(person: _Person, exc: Exception) -> IndexUnusable:
+    reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+    return IndexUnusable(
+        f"the search index {str(person.path)!r} can not be used ({reason}); check the folder's permissions and the free space, "
+        "or remove that file: it is made anew"
+    )
+
+
+def _scope(
+    connection: sqlite3.Connection,
+    first: Date | None,
+    last: Date | None,
+    allowed: Callable[[Place | None], bool],
+) -> dict[str, Any]:
+    """Days and places, as the queries take them."""
+    places = [key for key, *place in connection.execute(_SQL["places_all"]) if allowed(Place(*place))]
+    return {
+        "first": (first or Date.min).isoformat(),
+        "last": (last or Date.max).isoformat(),
+        "private": allowed(None),
+        "places": json.dumps(places),
+    }
+
+
+def _find(
+    connection: sqlite3.Connection,
+    expression: str,
+    first: Date | None,
+    last: Date | None,
+    allowed: Callable[[Place | None], bool],
+    limit: int,
+) -> list[tuple[int, float]]:
+    """The keys of the units that match best, and their scores."""
+    query, values = "words_find", {"match": expression, "most": limit}
+    if first is not None or last is not None or allowed is not everywhere:
+        query, values = "words_find_among", values | _scope(connection, first, last, allowed)
+    return [(key, -rank) for key, rank in connection.execute(_SQL[query], values)]
+
+
+def _passages(
+    connection: sqlite3.Connection, user_id: str, found: Iterable[tuple[int, float]]
+) -> list[Passage]:
+    passages = []
+    for key, score in found:
+        row = connection.execute(_SQL["units_get"], {"id": key}).fetchone()
+        if row is None:
+            continue
+        file, section, position, day, heading, role, text, *place = row
+        around = connection.execute(
+            _SQL["units_around"],
+            {"file": file, "section": section, "first": max(0, position - AROUND), "last": position + AROUND},
+        ).fetchall()
+        passages.append(
+            Passage(
+                user_id,
+                Date.fromisoformat(day),
+                heading,
+                None if place[0] is None else Place(*place),
+                role,
+                text,
+                tuple((said_by, said) for at, said_by, said in around if at < position),
+                tuple((said_by, said) for at, said_by, said in around if at > position),
+                score,
+                key,
+            )
+        )
+    return passages
+
+
+def _tidy(connection: sqlite3.Connection) -> None:
+    """Do what nobody had to wait for."""
+    if connection.execute(_SQL["chores_all"]).fetchall():
+        with units.transaction(connection):
+            connection.execute(_SQL["words_merge"])
+            connection.execute(_SQL["chores_done"])

@@ -1,0 +1,204 @@
+"""What search finds: the messages, notes and facts in a person's folder, brought from the files into that person's index.
+
+Only files that were changed are read again, and of those only what is new is put into the index: an append costs what was
+appended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import stat
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+from memory import files, words
+from memory.sql import queries
+from memory.transcripts import Place, parse
+
+Stamp = tuple[
+    int, int, int
+]  # a file's size, and when its content and its node were changed last, in nanoseconds
+
+NOTE = -1  # the position of what stands before a section's messages
+COMMIT_UNITS = 5000  # between two commits: what a kill in a long rebuild makes it do again
+_SETTLED = 2_000_000_000  # nanoseconds after which a file's times show every further change; some disks count in such steps
+_FILE_NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.md", re.ASCII)
+_SQL = queries("index.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Something that can be found. `section` is counted in its file, `position` in its section."""
+
+    section: int
+    position: int
+    date: str
+    place: Place | None
+    heading: str
+    role: str
+    text: str
+
+
+def scan(folder: Path) -> dict[str, Stamp]:
+    """The files of a folder that have units, as they are now."""
+    found: dict[str, Stamp] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not _counts(entry.name):
+                    continue
+                try:
+                    now = entry.stat()
+                except OSError:  # gone since, or a link to nowhere
+                    continue
+                if stat.S_ISREG(now.st_mode):
+                    found[entry.name] = (now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    return found
+
+
+@lru_cache(maxsize=20_000)
+def _counts(name: str) -> bool:
+    return _day(name) is not None
+
+
+def _day(name: str) -> date | None:
+    match = _FILE_NAME.fullmatch(name)
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:  # 2026-02-31.md: not one of ours
+        return None
+
+
+def read(path: Path) -> list[Unit]:
+    """The units of a file, in its order; none if it is gone."""
+    day, found = path.stem, []
+    for number, section in enumerate(parse(files.read(path))):
+        if section.stray:
+            found.append(Unit(number, NOTE, day, section.place, section.heading, "note", section.stray))
+        for position, (role, text) in enumerate(section.messages):
+            found.append(Unit(number, position, day, section.place, section.heading, role, text))
+    return found
+
+
+def update(
+    connection: sqlite3.Connection, folder: Path, go_on: Callable[[], bool]
+) -> tuple[dict[str, Stamp], int]:
+    """Bring an index to what is in the folder: what the folder was like then, and how many units are new.
+
+    `go_on` is asked before each file; where it says no, what is done so far is kept, and the rest is left for the next time.
+    """
+    done: dict[str, Stamp] = {}
+    added = 0
+    while True:
+        with transaction(connection):
+            # Looked at within the transaction: so that of two processes the later one has seen the later folder.
+            now = scan(folder)
+            batch = _Batch(connection, folder)
+            finished = batch.run(now, done, go_on)
+        added += batch.added
+        if finished or not go_on():
+            return done, added
+
+
+class _Batch:
+    """As much of an update as goes into one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+        self.added = 0
+        self._run = connection.execute
+        self._many = connection.executemany
+        self._folder = folder
+        self._places = {Place(*place): key for key, *place in self._run(_SQL["places_all"])}
+        last = self._run(_SQL["units_last"]).fetchone()
+        self._last = last[0] if last else 0
+
+    def run(self, now: dict[str, Stamp], done: dict[str, Stamp], go_on: Callable[[], bool]) -> bool:
+        """Whether it came to the end. `done` has the files that were seen to, and gets more."""
+        indexed = {name: (key, tuple(stamp)) for name, key, *stamp in self._run(_SQL["files_all"])}
+        for name in indexed.keys() - now.keys():
+            self._replace(indexed[name][0], [])
+            self._run(_SQL["files_remove"], {"id": indexed[name][0]})
+        for name in done.keys() - now.keys():
+            del done[name]
+        for name in sorted(now):
+            known = indexed[name][1] if name in indexed else None
+            if known is not None and known in (now[name], done.get(name)):
+                done[name] = known
+                continue
+            if self.added >= COMMIT_UNITS or not go_on():
+                return False
+            size, mtime_ns, ctime_ns = now[name]
+            if time.time_ns() - ctime_ns < _SETTLED:
+                ctime_ns = 0  # the next change may show in none of the three: to be read again
+            values = {"name": name, "size": size, "mtime_ns": mtime_ns, "ctime_ns": ctime_ns}
+            ((key,),) = self._run(_SQL["files_set"], values).fetchall()
+            self._replace(key, read(self._folder / name))
+            done[name] = (size, mtime_ns, ctime_ns)
+        return True
+
+    def _replace(self, file: int, new: list[Unit]) -> None:
+        """Make these the units of a file. A text that stays keeps its key."""
+        old = defaultdict(list)
+        for key, *where, role, text in self._run(_SQL["units_of_file"], {"file": file}):
+            old[role, text].append((key, where))
+        added, moved = [], []
+        for unit in new:
+            where = [unit.section, unit.position, unit.date, self._place(unit.place), unit.heading]
+            same = old[unit.role, unit.text]
+            if not same:
+                added.append((*where, unit.role, unit.text))
+                continue
+            key, before = same.pop(0)
+            if before != where:
+                moved.append((*where, key))
+        self._remove([(key, text) for (_, text), units in old.items() for key, _ in units])
+        self._many(_SQL["units_move"], moved)
+        self._add(file, added)
+
+    def _remove(self, gone: list[tuple[int, str]]) -> None:
+        if gone:
+            self._many(_SQL["words_remove"], ((key, *words.columns(text)) for key, text in gone))
+            self._many(_SQL["units_remove"], ((key,) for key, _ in gone))
+            self._run(_SQL["chores_add"], {"name": "merge"})
+
+    def _add(self, file: int, added: list[tuple[object, ...]]) -> None:
+        first = self._last + 1
+        self._last += len(added)
+        self.added += len(added)
+        self._many(_SQL["units_add"], ((key, file, *row) for key, row in enumerate(added, first)))
+        self._many(
+            _SQL["words_add"], ((key, *words.columns(str(row[-1]))) for key, row in enumerate(added, first))
+        )
+
+    def _place(self, place: Place | None) -> int | None:
+        if place is None:
+            return None
+        if place not in self._places:
+            values = {
+                field: getattr(place, field) for field in ("platform", "kind", "chat_id", "title", "thread")
+            }
+            ((self._places[place],),) = self._run(_SQL["places_add"], values).fetchall()
+        return self._places[place]
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that is undone by whatever is raised in it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,131 @@
+"""Words as they are looked for: what is the same word to a reader, in any script, and the little query language of people.
+
+The full-text index (SQLite FTS5, tokenizer `porter unicode61`) has two columns: `stems`, where an English word is found by its
+other forms, and `exact`, for "phrases" and beginnings*. What goes into the index and what is asked of it pass through
+`fold` alike; nothing that a person writes reaches FTS5 as its syntax.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import pairwise
+
+VERSION = 1  # of what `columns` makes of a text: with another one every index is made anew
+MOST_CHARS = 4000  # of a query; what is longer was pasted, and is looked for by its beginning
+MOST_TERMS = 64
+
+# Letters of scripts that put no space between words, and of Korean, which hangs particles on its words. The marks behind a
+# letter (vowels, tones) belong to it.
+_LETTER = re.compile(
+    "["
+    "\u0e00-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e80-\u0eb0\u0eb2\u0eb3\u0ebd-\u0ec6\u0edc-\u0edf"  # Thai, Lao
+    "\u1000-\u102a\u103f\u1050-\u1055\u1780-\u17b3"  # Burmese, Khmer
+    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+    "][\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u3099\u309a]*"
+)
+# Accents, and the vowel points of Hebrew and Arabic, which few people type
+_ACCENTS = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670]+"
+)
+
+# The stemmer knows the letters a to z alone: what it must leave as it is stands in letters that hardly anybody writes.
+_UNSTEMMED = str.maketrans({chr(ord("a") + i): chr(0x250 + i) for i in range(26)})
+
+# Words that are in every question, and tell nothing of what is looked for.
+_FUNCTION_WORDS = (
+    "a about after all also am an and any are as at be been before but by can could did do does doing down for from had has "
+    "have having he her here hers him his how i if in into is it its just let me mention mentioned my no nor not of on or our "
+    "out over said say she should so some tell than that the their them then there these they this those to told up us was we "
+    "were what when where which who whom whose why will with would you your"
+)
+_TELLS_NOTHING = frozenset(_FUNCTION_WORDS.split())
+
+_ITEM = re.compile(r'"([^"]*)"?|([^\s"]+)')
+
+
+def fold(text: str) -> str:
+    """The text without what makes no difference to a reader: case, accents, width.
+
+    Letters of scripts without spaces stand alone.
+    """
+    if text.isascii():
+        return text.lower()
+    text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    return _LETTER.sub(r" \g<0> ", unicodedata.normalize("NFC", text).lower())
+
+
+def columns(text: str) -> tuple[str, str]:
+    """A text as the index gets it: `stems`, `exact`."""
+    folded = fold(text)
+    return folded, folded.translate(_UNSTEMMED)
+
+
+def match(query: str) -> str | None:
+    """The FTS5 expression for a query of people; None if there is nothing in it to look for.
+
+    It has words (any of them), "quoted phrases" (all of them, word for word) and beginnings*.
+    """
+    phrases: dict[str, None] = {}
+    stems: dict[str, None] = {}
+    beginnings: dict[str, None] = {}
+    for quoted, bare in _ITEM.findall(query[:MOST_CHARS].replace("“", '"').replace("”", '"')):
+        if quoted:
+            if tokens := _tokens(fold(quoted)):
+                phrases[" ".join(tokens)] = None
+            continue
+        item = fold(bare)
+        pieces = item.split()
+        letters = [piece for piece in pieces if _LETTER.fullmatch(piece)]
+        stems |= dict.fromkeys(_pairs(letters))
+        for piece in (piece for piece in pieces if piece not in letters):
+            words = _words(piece)
+            if words and piece.endswith("*"):
+                beginnings[words.pop()] = None
+            stems |= dict.fromkeys(words)
+    told = [word for word in stems if word not in _TELLS_NOTHING]
+    if not told and not phrases and not beginnings:
+        told = list(stems)
+    return _expression(list(phrases)[:MOST_TERMS], told[:MOST_TERMS], list(beginnings)[:MOST_TERMS])
+
+
+def _expression(phrases: list[str], stems: list[str], beginnings: list[str]) -> str | None:
+    wanted = []
+    if stems:
+        wanted.append(f"{{stems}} : ({' OR '.join(map(_string, stems))})")
+    if beginnings:
+        parts = " OR ".join(f"{_string(word.translate(_UNSTEMMED))} *" for word in beginnings)
+        wanted.append(f"{{exact}} : ({parts})")
+    any_of = " OR ".join(f"({part})" for part in wanted)
+    if not phrases:
+        return any_of or None
+    parts = " AND ".join(_string(phrase.translate(_UNSTEMMED)) for phrase in phrases)
+    all_of = f"({{exact}} : ({parts}))"
+    return f"{all_of} OR ({all_of} AND ({any_of}))" if any_of else all_of
+
+
+def _string(tokens: str) -> str:
+    return f'"{tokens}"'  # letters, numbers, marks and spaces: nothing in it could end it
+
+
+def _pairs(letters: list[str]) -> list[str]:
+    """Overlapping pairs of letters: where no spaces tell the words, most words are two letters or more."""
+    if len(letters) == 1:
+        return letters
+    return [f"{one} {next_}" for one, next_ in pairwise(letters)]
+
+
+def _words(piece: str) -> list[str]:
+    """The words between spaces; one with an apostrophe is one word, in two tokens."""
+    parts = "".join(ch if _is_token(ch) or ch in "'’" else " " for ch in piece).split()
+    return [" ".join(tokens) for part in parts if (tokens := _tokens(part))]
+
+
+def _tokens(folded: str) -> list[str]:
+    """What FTS5 would make of a text."""
+    return "".join(ch if _is_token(ch) else " " for ch in folded).split()
+
+
+def _is_token(char: str) -> bool:
+    return char.isalnum() or unicodedata.category(char) in ("Mn", "Mc", "Co")
