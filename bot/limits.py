@@ -3,15 +3,15 @@
 A call is reserved at an upper estimate and settled at what it really used, each inside a transaction of the caller's; so neither
 turns side by side (in several processes, too) nor a kill can spend beyond a limit. What is cut off stays counted at its
 estimate. Nothing here sums over the calls: each of the three scopes (a person, a chat, everybody) has one row a day.
+
+A person who is linked on several platforms has a row for each user id; what is looked at is their sum, what is written the row
+of the id that asks. So linking hides nothing that was spent, and parting gives nobody anew what they had.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from bot.events import AssistantSaid, Summarised, ToolCall, ToolReturned, Usage,
 from bot.models.base import ModelRequest
 from bot.models.history import arguments, user_text
 from config.schema import LimitsConfig, Price
+from memory import links
 from memory.database import Tx
 
 WARN_AT = 0.8  # of a limit
@@ -57,7 +58,10 @@ class Spent:
 
 @dataclass(slots=True)
 class _Day:
-    """A row of `spend`, as it is to be: `id` is 0 until it is there, `moved` if it has another name or zone there."""
+    """A row of `spend`, as it is to be: `id` is 0 until it is there, `moved` if it has another name or zone there.
+
+    `others` are the rows of the days that run for the person's other user ids: they count here, and are not written.
+    """
 
     scope: str
     day: str
@@ -70,10 +74,20 @@ class _Day:
     held_tokens: int = 0
     held_nano: int = 0
     warned: str = ""
+    others: Sequence[_Day] = ()
 
     @property
     def until(self) -> float:
-        return _end(date.fromisoformat(self.day), self.zone)
+        """When nothing of what counts here counts any more."""
+        ends = [_end(self.day, self.zone)]
+        for other in self.others:  # see `_elsewhere`
+            ends += [_end(other.day, other.zone), _end(other.day, self.zone)]
+        return max(ends)
+
+    def exact(self, column: str, *, held: bool) -> int:
+        """What was spent in all; with `held` that of calls which are not settled, too."""
+        columns = (column, f"held_{column}") if held and column != "turns" else (column,)
+        return sum(getattr(day, name) for day in (self, *self.others) for name in columns)
 
 
 class Limits:
@@ -83,6 +97,9 @@ class Limits:
         self._config = config
         self._prices = prices
         self._timezone = timezone
+        self._of_person = any(
+            getattr(config, key) is not None for key, scope, _ in _OF_DAYS if scope == "person"
+        )
 
     def admit(
         self,
@@ -104,25 +121,27 @@ class Limits:
         most = self._config.turns_per_minute
         if paced and most is not None:
             said = at if said_at is None else said_at
-            window = tx.all("pace_window", user_id=person, at=said)
+            own, *others = (tx.all("pace_window", user_id=id_, at=said) for id_ in links.people(tx, person))
+            window = [*own, *(row for rows in others for row in rows)]
             count = sum(row["count"] for row in window)
             if count >= most:
-                tx.run("pace_told", user_id=person, at=said)
+                if not tx.run("pace_told", user_id=person, at=said).rowcount:  # all of it was said elsewhere
+                    tx.run("pace_told_first", user_id=person, at=said)
                 return LimitReached(
                     "turns_per_minute",
                     _leaves(window, count - most + 1) + MINUTE,
                     count,
                     most,
-                    again=any(row["told"] for row in window),
+                    again=any(row["told"] for row in own),
                 )
             tx.run("pace_drop", user_id=person, at=said)
             tx.run("pace_add", user_id=person, at=said)
         if command:
             return None
-        day = _running(tx, f"person:{person}", zone, at)
-        most = self._config.turns_per_day
-        if most is not None and day.turns >= most:
-            return LimitReached("turns_per_day", day.until, day.turns, most)
+        day = self._day_of(tx, person, zone, at)
+        most, turns = self._config.turns_per_day, day.exact("turns", held=False)
+        if most is not None and turns >= most:
+            return LimitReached("turns_per_day", day.until, turns, most)
         tx.run("spend_turn", id=_opened(tx, day))
         return None
 
@@ -213,7 +232,11 @@ class Limits:
             output=usage.output,
             usd=nano / NANO,
         )
-        return self._warn(tx, self._unhold(tx, call, usage.input + usage.output, nano))
+        days = self._unhold(tx, call, usage.input + usage.output, nano)
+        if self._of_person and "person" in days:
+            day = days["person"]
+            day.others = _elsewhere(tx, call["user_id"], day.zone, call["at"])
+        return self._warn(tx, days)
 
     def release(self, tx: Tx, reservation: int) -> None:
         """Undo the reservation of a call that has not reached its provider. Does nothing if there is none."""
@@ -233,10 +256,16 @@ class Limits:
         # A thread is a chat of its own, but not a budget of its own: anybody can open another one.
         place = chat_key.rpartition(":")[0]
         return {
-            "person": _running(tx, f"person:{person}", zone, at),
+            "person": self._day_of(tx, person, zone, at),
             "chat": _running(tx, f"chat:{place}", self._timezone, at),
             "total": _running(tx, "all", self._timezone, at),
         }
+
+    def _day_of(self, tx: Tx, person: str, zone: str, at: float) -> _Day:
+        day = _running(tx, f"person:{person}", zone, at)
+        if self._of_person:
+            day.others = _elsewhere(tx, person, zone, at)
+        return day
 
     def _levels(self, days: Mapping[_Scope, _Day], *, held: bool) -> list[tuple[Spent, str, int]]:
         """Each limit that is set, with the column it is about and that column's exact value."""
@@ -246,9 +275,7 @@ class Limits:
             day = days.get(scope)
             if most is None or day is None:
                 continue
-            exact: int = getattr(day, column)
-            if held and column != "turns":
-                exact += getattr(day, f"held_{column}")
+            exact = day.exact(column, held=held)
             used = exact / NANO if column == "nano" else exact
             levels.append((Spent(key, used, most, day.until), column, exact))
         return levels
@@ -268,7 +295,8 @@ class Limits:
         scopes = {key: scope for key, scope, _ in _OF_DAYS}
         for spent, _, _ in self._levels(days, held=False):
             day = days[scopes[spent.limit]]
-            if spent.used >= WARN_AT * spent.most and spent.limit not in day.warned.split():
+            told = any(spent.limit in one.warned.split() for one in (day, *day.others))
+            if spent.used >= WARN_AT * spent.most and not told:
                 day.warned = f"{day.warned} {spent.limit}".strip()
                 tx.run("spend_warned", id=day.id, warned=day.warned)
                 due.append(spent)
@@ -292,17 +320,32 @@ def _running(tx: Tx, scope: str, zone: str, at: float) -> _Day:
     runs goes on under the date of the new zone, with all that was spent on it: who moves around the world does not begin anew
     with each zone, and over N days nobody has more than N + 2 budgets.
     """
+    today = str(_date(zone, at))
+    day = _last(tx, scope, zone, at)
+    if day is None:
+        return _Day(scope, today, zone)
+    if day.zone != zone:
+        day.day, day.zone, day.moved = max(day.day, today), zone, True
+    return day
+
+
+def _last(tx: Tx, scope: str, zone: str, at: float) -> _Day | None:
+    """The last day of a scope, as it was written, if it is not over both where it was written and in `zone`."""
     today = _date(zone, at)
     row = tx.one("spend_last", scope=scope, most=str(today + _ZONES_APART))
-    if row is None:
-        return _Day(scope, str(today), zone)
-    day = _from(row)
-    last = date.fromisoformat(day.day)
-    if today > last and _date(day.zone, at) > last:
-        return _Day(scope, str(today), zone)
-    if day.zone != zone:
-        day.day, day.zone, day.moved = str(max(last, today)), zone, True
-    return day
+    if row is None or (str(today) > row["day"] and str(_date(row["zone"], at)) > row["day"]):
+        return None
+    return _from(row)
+
+
+def _elsewhere(tx: Tx, person: str, zone: str, at: float) -> list[_Day]:
+    """The days that run for the other user ids of a person whose zone is `zone`.
+
+    Theirs may have other zones, and then end at other times: they count until they are over in both. Else who has an id in each
+    of some zones would spend a whole day's money in each of them just before it ends, and would have it back at once.
+    """
+    days = (_last(tx, f"person:{id_}", zone, at) for id_ in links.people(tx, person)[1:])
+    return [day for day in days if day is not None]
 
 
 def _opened(tx: Tx, day: _Day) -> int:
@@ -334,13 +377,13 @@ def _date(zone: str, at: float) -> date:
     return datetime.fromtimestamp(at, ZoneInfo(zone)).date()
 
 
-def _end(day: date, zone: str) -> float:
-    return datetime.combine(day + timedelta(days=1), time(), ZoneInfo(zone)).timestamp()
+def _end(day: str, zone: str) -> float:
+    return datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(), ZoneInfo(zone)).timestamp()
 
 
 def _leaves(window: Sequence[Any], count: int) -> float:
     """When the last of the first `count` was counted."""
-    for row in window:
+    for row in sorted(window, key=lambda row: float(row["at"])):
         count -= row["count"]
         if count <= 0:
             break
@@ -412,79 +455,3 @@ def request_bound(request: ModelRequest) -> int:
         # Twice: providers write the schema anew, some of them indented.
         total += 2 * len(json.dumps([tool.name, tool.description, tool.parameters])) + CALL_BOUND
     return total + (TOOLS_BOUND if calls or request.tools else 0)
-
-
-# Places -------------------------------------------------------------------------------------------------------------
-
-
-class Places:
-    """How many turns run at a time, of one person and of everybody; whoever finds no place waits, first come first served.
-
-    A person's places come first: whoever sends a hundred messages at once waits behind their own, not before others'.
-    """
-
-    def __init__(self, each: int, total: int) -> None:
-        self._each = each
-        self._total = _Queue(total)
-        self._people: dict[str, _Queue] = {}
-
-    def resize(self, each: int, total: int) -> None:
-        """Other numbers from now on. Nobody loses a place; where there are fewer, the next ones are given later."""
-        self._each = each
-        self._total.resize(total)
-        for person in self._people.values():
-            person.resize(each)
-
-    @asynccontextmanager
-    async def taken(self, user_id: str) -> AsyncIterator[None]:
-        """A place for the length of the block. Who is cancelled while they wait, or inside, leaves nothing behind."""
-        person = self._people.get(user_id)
-        if person is None:
-            person = self._people[user_id] = _Queue(self._each)
-        try:
-            async with person.place(), self._total.place():
-                yield
-        finally:
-            if person.empty:
-                self._people.pop(user_id, None)
-
-
-class _Queue:
-    """A number of places and those who wait for one."""
-
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._taken = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def empty(self) -> bool:
-        return not self._taken and not self._waiting
-
-    def resize(self, places: int) -> None:
-        self._places = places
-        self._give()
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        self._give()
-        try:
-            await turn
-            yield
-        finally:
-            if turn.cancelled():
-                with suppress(ValueError):
-                    self._waiting.remove(turn)
-            else:
-                self._taken -= 1
-                self._give()
-
-    def _give(self) -> None:
-        """Hand free places to the first in line."""
-        while self._waiting and self._taken < self._places:
-            turn = self._waiting.popleft()
-            if not turn.cancelled():
-                self._taken += 1
-                turn.set_result(None)

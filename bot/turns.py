@@ -29,14 +29,15 @@ from bot.delivery import Delivery, reply_to
 from bot.engine import Job
 from bot.errors import BoswellError, LimitReached, TurnTimedOut
 from bot.events import AssistantSaid, Event, Summarised, UserSaid, Variables
-from bot.limits import Places, Spent, cost
+from bot.limits import Spent, cost
 from bot.metrics import Metrics
+from bot.places import Places
 from bot.setup import Setup
 from bot.stream import Stream, Streams
 from bot.text import is_blank
 from bot.tools.base import ToolContext
 from config.schema import Price
-from memory import inbox, journal, links, outbox, people
+from memory import inbox, journal, links, outbox, people, schedules
 from memory.database import Database, Fenced, Tx
 from memory.inbox import Claim
 from memory.journal import Journal
@@ -85,6 +86,8 @@ class Turns:
         groups = setup.groups
         respond = setup.there(update.chat, update.person).respond or groups.respond
         decision = access.decide(update, setup.gate, respond, tuple(COMMANDS))
+        if own.speaks_for_nobody(update):
+            decision = "leave" if not setup.gate.stays(update.chat) else "command" if update.command else "turn"
         if own.is_own(update) and decision not in ("turn", "command"):
             decision = "ignore"  # who is no friend any more is not spoken to unasked, not even with a refusal
         if decision == "leave" and self.asides.left_lately(update.chat) and not update.interaction:
@@ -120,6 +123,7 @@ class Turns:
                 closing.close(tx, row["id"], "migrated", self.now())
         tx.run("inbox_rename", platform=chat.platform, old=old, new=new)
         tx.run("room_rename", old=chat.key, new=replace(chat, id=new_id).key)
+        schedules.migrated(tx, chat.platform, chat.id, new_id)
 
     async def prepare(self, updates: Sequence[Update]) -> None:
         """Whoever was approved by another process a moment ago is a stranger no more."""

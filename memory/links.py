@@ -59,9 +59,9 @@ def linked(tx: Tx) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A code that somebody may be linked by. `name` is what they call themselves, `chat` where they are to be told; None: at home.
+    """A code that somebody may be linked by. `name` is what they call themselves.
 
-    `shown_to` is the user id that was last told whose it is.
+    `chat` is where they are to be told of it (None: at home), `shown_to` the user id that was last told whose it is.
     """
 
     code: str

@@ -438,7 +438,7 @@ VALUES (:at, :turn_id, :user_id, :chat_key, :model, :input, 0, :output, :usd, 'r
 RETURNING id;
 
 -- name: usage_reserved  A call that is not settled.
-SELECT model, input + output AS tokens, usd, person_spend, chat_spend, total_spend FROM usage
+SELECT at, user_id, model, input + output AS tokens, usd, person_spend, chat_spend, total_spend FROM usage
 WHERE id = :id AND state = 'reserved';
 
 -- name: usage_settle  What it really used.
@@ -493,6 +493,9 @@ INSERT INTO pace (user_id, at, count) VALUES (:user_id, :at, 1) ON CONFLICT DO U
 
 -- name: pace_told  They were told that it is too much.
 UPDATE pace SET told = 1 WHERE user_id = :user_id AND at > :at - 60;
+
+-- name: pace_told_first  Likewise, where they said nothing here yet: all was said under their other user ids.
+INSERT INTO pace (user_id, at, count, told) VALUES (:user_id, :at, 0, 1) ON CONFLICT DO UPDATE SET told = 1;
 
 -- name: pace_drop  A person's minutes that are over.
 DELETE FROM pace WHERE user_id = :user_id AND at <= :at - 60;

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from bot.errors import LimitReached
 from bot.events import AssistantSaid, Event, Summarised, ToolCall, ToolReturned, Usage, UserSaid
-from bot.limits import KEEP_DAYS, Limits, Places, Spent, bound, cost, prune, request_bound
+from bot.limits import KEEP_DAYS, Limits, Spent, bound, cost, prune, request_bound
 from bot.models import anthropic, openai
 from bot.models.base import ModelRequest, ToolSpec
 from bot.models.history import well_formed
+from bot.places import Places
 from bot.tools import ALL, named
 from config.schema import LimitsConfig, Price
 from memory.database import Database, Tx, open_database
