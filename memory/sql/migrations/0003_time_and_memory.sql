@@ -37,19 +37,36 @@ CREATE TABLE homes (                                -- the private chat of a per
 ALTER TABLE people ADD COLUMN quiet TEXT NOT NULL DEFAULT '';     -- 22:00-07:00 in their zone; '': none
 
 CREATE TABLE erasures (                             -- people whose everything is to go; done by who runs their platform
-    user_id  TEXT PRIMARY KEY,
-    asked_at REAL NOT NULL,
-    done_at  REAL                                   -- NULL: it is owed
+    user_id   TEXT PRIMARY KEY,
+    person    TEXT NOT NULL,                        -- the user id that asked: those of one person are erased for the same asking
+    asked_at  REAL NOT NULL,
+    upto      INTEGER,                              -- the last row of the inbox that goes; what came later stays. NULL: not begun
+    erased_at REAL,                                 -- when rows and files were gone; NULL: they are not
+    done_at   REAL,                                 -- when nothing of them was left in the database's files; NULL: it is owed
+    tell      TEXT NOT NULL DEFAULT ''              -- JSON of where to say that it is done; '': nowhere, or it was said
 ) STRICT, WITHOUT ROWID;
-ALTER TABLE turns ADD COLUMN user_id TEXT NOT NULL DEFAULT '';    -- who asked; '': not known (an older version's)
+CREATE TABLE forget_codes (                         -- with which people confirm that they want to be forgotten
+    user_id    TEXT PRIMARY KEY,
+    code       TEXT NOT NULL,
+    people     TEXT NOT NULL,                       -- JSON list of the user ids that they were told
+    expires_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+ALTER TABLE turns ADD COLUMN user_id TEXT NOT NULL DEFAULT '';    -- who asked; '': not known (an older version's), or forgotten
 UPDATE turns SET user_id = coalesce((SELECT user_id FROM inbox WHERE inbox.id = turns.id), '');
+UPDATE turns SET user_id = called.user_id FROM (SELECT DISTINCT turn_id, user_id FROM usage) AS called
+WHERE called.turn_id = turns.id AND turns.user_id = '';
 CREATE INDEX turns_running ON turns (stream_id) WHERE state = 'running';
 ALTER TABLE room ADD COLUMN user_id TEXT NOT NULL DEFAULT '';     -- who said it; of our own replies: who had asked
-CREATE TABLE room_people (                          -- who was heard in a group
+CREATE TABLE room_people (                          -- who was heard in a group; '': somebody, by an older version
     user_id  TEXT NOT NULL,
     chat_key TEXT NOT NULL,
     PRIMARY KEY (user_id, chat_key)
 ) STRICT, WITHOUT ROWID;
+INSERT INTO room_people (user_id, chat_key) SELECT DISTINCT '', chat_key FROM room;
+INSERT INTO room_people (user_id, chat_key)         -- a stream's key is its chat's, a colon, and whose it is
+SELECT DISTINCT '', substr(key, 1, length(rtrim(key, replace(key, ':', ''))) - 1) FROM streams
+WHERE id IN (SELECT stream_id FROM events WHERE type = 'user' AND json_extract(data, '$.context') <> '')
+ON CONFLICT DO NOTHING;
 
 CREATE TABLE schedules (                            -- what is to happen at a time: the truth, whatever a process has in mind
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
