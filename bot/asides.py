@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from adapters.base import AdapterError, Button, Chat, Update
-from bot import dead, own, sentences
+from bot import dead, own, room, sentences
 from bot.commands import COMMANDS
 from bot.commands.base import CommandContext
 from bot.delivery import reply_to
 from bot.engine import CONTROLS, Job
 from bot.errors import LimitReached
-from memory import inbox, people
+from memory import inbox, journal, people
 from memory.database import Tx
 from memory.outbox import Part
+from memory.transcripts import Place, TurnRecord
 
 if TYPE_CHECKING:
     from bot.turns import Turns
@@ -63,8 +65,25 @@ class Asides:
         """Say what we have to say of our own accord."""
         update = job.update
         text = sentences.say("paired", update.person.language) if name == own.PAIRED else update.args
-        await self.answer(job, text, f"own:{name}")
+        if name == own.REMIND:
+            zone = await self._turns.zone(update.person.id)
+            await self.answer(job, text, f"own:{name}", partial(self._record, job, zone))
+            self._turns.journal.notify()
+        else:
+            await self.answer(job, text, f"own:{name}")
         return f"own:{name}", {}
+
+    def _record(self, job: Job, zone: str, tx: Tx) -> None:
+        """What we say unasked stands in the transcript, in a section of its own, and in the room."""
+        update, at = job.update, self._turns.now()
+        chat, place = update.chat, None
+        if chat.kind == "group":
+            setup = self._turns.setup
+            place = Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
+            message_id, name = f"reply:{job.id}", setup.agent.name
+            room.add(tx, chat, message_id, update.person.id, name, update.args, at, setup.groups.window)
+        entry = TurnRecord(update.person.id, at, zone, place, (("assistant", update.args),))
+        journal.record(tx, job.id, -job.id, entry)  # below 0: no stream's, for it belongs to no conversation
 
     async def unreadable(self, job: Job, problem: str) -> tuple[str, dict[str, Any]]:
         """Say why a message is not for a model. It costs no turn, but answers to a flood of them would hold up a whole chat."""
@@ -77,12 +96,13 @@ class Asides:
     async def _admit(self, job: Job) -> tuple[LimitReached | None, str]:
         """Count what is answered without a model; if there was too much of it lately, that limit and its sentence."""
         person, at, setup = job.update.person, self._turns.now(), self._turns.setup
-        zone = await self._turns.zone(person.id)
-        denied = await self._turns.database.write(
-            lambda tx: setup.limits.admit(
-                tx, person.id, zone, at, command=True, paced=not setup.gate.at_home(person)
-            )
-        )
+        paced = not setup.gate.at_home(person)
+
+        def unit(tx: Tx) -> tuple[LimitReached | None, str]:
+            zone = self._turns.zone_of(tx, person.id)
+            return setup.limits.admit(tx, person.id, zone, at, command=True, paced=paced), zone
+
+        denied, zone = await self._turns.database.write(unit)
         return denied, sentences.limit_reached(denied, zone, person.language, f"t{job.id}") if denied else ""
 
     async def _limited(self, job: Job, denied: LimitReached, sentence: str) -> tuple[str, dict[str, Any]]:

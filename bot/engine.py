@@ -22,6 +22,7 @@ from typing import Literal, Protocol
 import structlog
 
 from adapters.base import Chat, Received, Update
+from bot import own
 from bot.access import Decision
 from bot.text import is_blank
 from memory import inbox, leases, state
@@ -54,6 +55,14 @@ class Job:
     ended: int = 0
     dropped: int = 0
     more: list[Job] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An update of our own that is to be worked on: its row, not yet in the inbox, and its job."""
+
+    row: Row
+    job: Job
 
 
 class Worker(Protocol):
@@ -92,6 +101,21 @@ class Engine(Protocol):
 
     async def accept_later(self, update: Update, at: float) -> None:
         """Keep an update that is to be worked on at a time (unix seconds), as if it arrived then."""
+
+    async def draft(self, updates: Sequence[Update]) -> list[Draft | None]:
+        """Decide on updates of our own, and keep nothing yet; None for one that is not to be worked on."""
+
+    def enter(self, tx: Tx, draft: Draft) -> bool:
+        """Keep a draft in the caller's transaction; whether it is new. Hand it to `begin` once that is committed.
+
+        Killed between the two, the next start takes it up.
+        """
+
+    def begin(self, drafts: Sequence[Draft]) -> None:
+        """See to it that what was entered is worked on."""
+
+    async def eased(self, platform: str, most: int) -> None:
+        """Return when no more than so many jobs of a platform run or wait."""
 
     def lease(self, name: str) -> AbstractContextManager[None]:
         """Be the only process that holds `name`; raises `leases.LeaseTaken`."""
@@ -279,6 +303,32 @@ class SqliteEngine:
             job.id = row_id
             self._wait_for(at, job)
 
+    async def draft(self, updates: Sequence[Update]) -> list[Draft | None]:
+        await self._worker.prepare(updates)
+        at, drafts = self._now(), []
+        for update in updates:
+            row, job = self._row(Received(update.source, update.key, update), at)
+            wanted = job is not None and job.decision in ("turn", "command")
+            drafts.append(Draft(row, job) if wanted and job is not None else None)
+        return drafts
+
+    def enter(self, tx: Tx, draft: Draft) -> bool:
+        row_id = inbox.add(tx, draft.row)
+        draft.job.id = row_id or 0
+        return row_id is not None
+
+    def begin(self, drafts: Sequence[Draft]) -> None:
+        for draft in drafts:
+            self._enqueue(draft.job)
+
+    async def eased(self, platform: str, most: int) -> None:
+        while self._burden(platform) > most and not self._draining:
+            await self._lane_ended.wait()
+
+    def _burden(self, platform: str) -> int:
+        lanes = (lane for key, lane in self._lanes.items() if key.startswith(f"{platform}:"))
+        return sum(len(lane.queue) + (lane.running is not None) for lane in lanes)
+
     async def recover(self, platform: str) -> int:
         rows = await self._database.read(lambda tx: inbox.owed(tx, platform))
         for row in rows:
@@ -335,7 +385,7 @@ class SqliteEngine:
                         waiting.stopped = True
                         job.dropped += 1
                 job.ended += self._stop(target)
-        elif job.decision == "turn" and self.on_busy == "interrupt":
+        elif job.decision == "turn" and self.on_busy == "interrupt" and not own.is_own(update):
             self._stop(lane)
         lane.queue.append(job)
         if lane.task is None and not self._draining:
@@ -414,8 +464,18 @@ class SqliteEngine:
 
 
 def _collectable(job: Job) -> bool:
-    """Whether it may share a turn. What has no words gets its own sentence, and must take no words with it."""
-    return job.decision == "turn" and not job.stopped and not job.resumed and not is_blank(job.update.text)
+    """Whether it may share a turn. What has no words gets its own sentence, and must take no words with it.
+
+    What we entered ourselves is not what the person says now.
+    """
+    update = job.update
+    return (
+        job.decision == "turn"
+        and not job.stopped
+        and not job.resumed
+        and not is_blank(update.text)
+        and not own.is_own(update)
+    )
 
 
 def _body(decision: Decision, update: Update) -> str:

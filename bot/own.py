@@ -11,6 +11,7 @@ from adapters.base import Chat, Person, Update
 _SOURCE = "boswell"  # `<platform>:boswell`
 PAIRED = "paired"  # the command that a person's welcome is
 NOTICE = "notice"  # the command that says its arguments
+REMIND = "remind"  # likewise, and it stands in the person's transcript
 
 
 def update(
@@ -34,6 +35,20 @@ def update(
         command=command,
         args=args,
         addressed=True,
+    )
+
+
+def pseudonym(platform: str, schedule: str) -> Person:
+    """Who an operator's schedule to a group counts as. No person has such an id: where there are groups, ids have no such letters."""
+    return Person(f"{platform}-schedule-{schedule}", schedule)
+
+
+def speaks_for_nobody(update: Update) -> bool:
+    """Whether an operator's schedule to a group entered it: the operator's word lets it pass."""
+    return (
+        is_own(update)
+        and update.chat.kind == "group"
+        and update.person.id.startswith(f"{update.chat.platform}-schedule-")
     )
 
 

@@ -74,12 +74,18 @@ def next_after(trigger: Trigger, zone: str, after: float) -> float | None:
         case Once(at):
             return at if at > after else None
         case Every(seconds, anchor) if seconds % DAY:
-            return anchor if anchor > after else anchor + (int((after - anchor) // seconds) + 1) * seconds
+            count = max(0, int((after - anchor) // seconds))
+            return next(at for n in (0, 1, 2) if (at := anchor + (count + n) * seconds) > after)
         case Every(seconds, anchor):
             return _every_day(seconds, anchor, place, after)
         case Cron(fields):
             reckon = _through if parse(fields).through else _by_the_clock
             return float(reckon(fields, place, int(after // 1)))
+
+
+def instant(wall: datetime, zone: str) -> float:
+    """When a clock in the zone shows that (without a zone of its own) for the first time; the end of the gap, if it never does."""
+    return float(_instant(ZoneInfo(zone), int(wall.replace(tzinfo=UTC).timestamp())))
 
 
 def last_until(trigger: Trigger, zone: str, since: float, until: float) -> float:

@@ -147,6 +147,95 @@ def pause(tx: Tx, schedule: Schedule, problem: str) -> bool:
     return tx.run("schedule_pause", id=schedule.id, due=schedule.next_at, problem=problem).rowcount == 1
 
 
+def migrated(tx: Tx, platform: str, old_id: str, new_id: str) -> None:
+    """A chat has another id now: what goes there goes on there, in its threads as well."""
+    tx.run("schedules_migrate", prefix=f"{platform}:{old_id}:", new=f"{platform}:{new_id}:", new_id=new_id)
+
+
+def paused(tx: Tx, platform: str, problem: str, after: int, limit: int) -> list[Schedule]:
+    """What rests with that problem, by id, from `after` on; at most `limit`."""
+    return [
+        _schedule(row)
+        for row in tx.all("schedules_paused", platform=platform, problem=problem, after=after, limit=limit)
+    ]
+
+
+def resume(tx: Tx, schedule: Schedule) -> None:
+    """It goes on; what was due meanwhile counts as missed."""
+    tx.run("schedule_resume", id=schedule.id)
+
+
+# The operator's: one row for each who gets it. They are kept true to the configuration by who runs the platform.
+
+
+def operators(tx: Tx, platform: str) -> list[Schedule]:
+    """The rows of all schedules in the configuration."""
+    return [_schedule(row) for row in tx.all("schedules_named", platform=platform)]
+
+
+def change(tx: Tx, schedule: Schedule) -> None:
+    """What the configuration says of a row now, `next_at` included."""
+    tx.run(
+        "schedule_change",
+        id=schedule.id,
+        text=schedule.text,
+        work=int(schedule.work),
+        trigger=schedule.trigger,
+        zone=schedule.zone,
+        missed=schedule.missed,
+        grace=schedule.grace,
+        next_at=schedule.next_at,
+    )
+
+
+def remove(tx: Tx, schedule: Schedule) -> None:
+    """The configuration has it no more."""
+    tx.run("schedule_remove", id=schedule.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who wants an operator's schedule; `person` and `chat` are plain data of the adapters' types."""
+
+    name: str
+    user_id: str
+    person: Mapping[str, Any]
+    chat: Mapping[str, Any]
+
+
+def subscribe(tx: Tx, subscription: Subscription, at: float) -> bool:
+    """Somebody wants it from now on; False if they did already."""
+    cursor = tx.run(
+        "subscription_add",
+        name=subscription.name,
+        user_id=subscription.user_id,
+        person=json.dumps(subscription.person, ensure_ascii=False),
+        chat=json.dumps(subscription.chat, ensure_ascii=False),
+        at=at,
+    )
+    return cursor.rowcount == 1
+
+
+def unsubscribe(tx: Tx, name: str, people: Sequence[str]) -> bool:
+    """A person wants it no more, whichever of these user ids had asked for it; whether one had."""
+    who = json.dumps(people)
+    tx.run("subscription_rows_drop", name=name, people=who)
+    return tx.run("subscription_drop", name=name, people=who).rowcount > 0
+
+
+def subscriptions(tx: Tx, people: Sequence[str]) -> set[str]:
+    """The names that a person subscribed to."""
+    return {row["name"] for row in tx.all("subscriptions_of", people=json.dumps(people))}
+
+
+def subscribers(tx: Tx, name: str, platform: str) -> list[Subscription]:
+    """Who wants it on a platform."""
+    return [
+        Subscription(row["name"], row["user_id"], json.loads(row["person"]), json.loads(row["chat"]))
+        for row in tx.all("subscribers", name=name, prefix=f"{platform}-")
+    ]
+
+
 def _schedule(row: Any) -> Schedule:
     return Schedule(
         kind=row["kind"],

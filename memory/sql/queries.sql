@@ -546,3 +546,61 @@ DELETE FROM schedules WHERE id = :id AND next_at = :due AND state = 'active';
 
 -- name: schedule_pause  It can not be fired; unless somebody else has moved it.
 UPDATE schedules SET state = 'paused', problem = :problem WHERE id = :id AND next_at = :due AND state = 'active';
+
+-- name: schedules_migrate  A chat has another id now.
+UPDATE schedules SET chat = json_set(chat, '$.id', :new_id), chat_key = :new || substr(chat_key, length(:prefix) + 1)
+WHERE chat_key >= :prefix AND chat_key < :prefix || char(1114111);
+
+-- name: schedules_paused  What rests with a problem, a batch of it.
+SELECT * FROM schedules WHERE platform = :platform AND state = 'paused' AND problem = :problem AND id > :after
+ORDER BY id LIMIT :limit;
+
+-- name: schedule_resume  What paused it is over.
+UPDATE schedules SET state = 'active', problem = '' WHERE id = :id AND state = 'paused';
+
+-- name: schedules_named  The rows of the operator's schedules.
+SELECT * FROM schedules WHERE platform = :platform AND name <> '' ORDER BY name, user_id;
+
+-- name: schedule_change  The configuration says something else now.
+UPDATE schedules SET text = :text, work = :work, trigger = :trigger, zone = :zone, missed = :missed, grace = :grace,
+                     next_at = :next_at
+WHERE id = :id;
+
+-- name: schedule_remove  The configuration has it no more.
+DELETE FROM schedules WHERE id = :id;
+
+-- name: schedules_counts  How many schedules there are, and when the next one is due: all of it out of indexes.
+SELECT (SELECT count(*) FROM schedules WHERE state = 'active') AS active,
+       (SELECT count(*) FROM schedules WHERE state = 'paused') AS paused,
+       (SELECT min(next_at) FROM schedules WHERE state = 'active') AS next_at;
+
+-- name: schedules_troubled  Operator's schedules that have a problem.
+SELECT name, user_id, problem FROM schedules WHERE name <> '' AND problem <> '' ORDER BY name, user_id LIMIT :limit;
+
+-- name: subscription_add  Somebody wants an operator's schedule.
+INSERT INTO subscriptions (name, user_id, person, chat, at) VALUES (:name, :user_id, :person, :chat, :at)
+ON CONFLICT DO NOTHING;
+
+-- name: subscription_drop  They want it no more.
+DELETE FROM subscriptions WHERE name = :name AND user_id IN (SELECT value FROM json_each(:people));
+
+-- name: subscription_rows_drop  Likewise what it would fire.
+DELETE FROM schedules WHERE name = :name AND user_id IN (SELECT value FROM json_each(:people));
+
+-- name: subscriptions_of  What somebody subscribed to.
+SELECT name FROM subscriptions WHERE user_id IN (SELECT value FROM json_each(:people));
+
+-- name: subscribers  Who wants it on a platform.
+SELECT * FROM subscriptions WHERE name = :name AND substr(user_id, 1, length(:prefix)) = :prefix ORDER BY user_id;
+
+-- name: person_time  What of a person bears on when they are spoken to unasked.
+SELECT timezone, quiet FROM people WHERE user_id = :user_id;
+
+-- name: call_get  What a tool call said when it was done.
+SELECT said FROM tool_calls WHERE key = :key;
+
+-- name: call_add  A tool call has changed something.
+INSERT INTO tool_calls (key, said, at) VALUES (:key, :said, :at);
+
+-- name: calls_prune  Calls of turns that are long over.
+DELETE FROM tool_calls WHERE at < :before;
