@@ -6,10 +6,14 @@ neither `bot` nor `memory`: they hand what they receive to a `Sink`, which retur
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 # AdapterError                     the platform, or our connection to it, refused something
 # ├── RateLimited(retry_after)     wait that many seconds, then the same call may be made again
@@ -221,6 +225,8 @@ class Limits:
     `command_prefix` is what people write before a command's name.
     Where `leaves_server`, `leave` takes us out of the whole server that the chat is in.
     With `files` a text that is one block of code may be longer than `max_chars`: it becomes a file.
+    `max_file_bytes` is the largest file that `send_file` takes; 0: none at all. With `files_stay` the person is told where the
+    file is, so that it must stay there for a while.
     With `streams` a message that will grow is posted with `more=True`.
     `quiet` is how long `Health.up` is believed; None where there is nobody to lose touch with.
     """
@@ -240,6 +246,8 @@ class Limits:
     command_prefix: str = "/"
     leaves_server: bool = False
     files: bool = False
+    max_file_bytes: int = 0
+    files_stay: bool = False
     streams: bool = False
     quiet: float | None = 90.0
 
@@ -345,8 +353,19 @@ class Adapter(Protocol):
         `final` is False for a preview.
         """
 
+    async def send_file(
+        self, chat: Chat, path: Path, text: str, *, key: str, via: str = "", instead: str = ""
+    ) -> str:
+        """Send a file, under its own name, to one person alone, with a short `text` beside it; return the message's id.
+
+        `key` and `via` are as in `post`. `instead` is the placeholder whose place the file takes, where `limits.resend` is
+        `stub`: repeating that is harmless, and `MessageGone` tells that it is there no more. In a group a file goes only by
+        `via`, to the asker alone: where that way is closed, or there is none, it is `ChatGone`. What is too large, or of no use
+        to the platform in another way, is `Refused`.
+        """
+
     async def find(self, chat: Chat, key: str) -> str | None:
-        """The id of the message posted with `key`, where `limits.resend` is `lookup`; else None."""
+        """The id of the message posted, or sent with a file, with `key`, where `limits.resend` is `lookup`; else None."""
 
     async def typing(self, chat: Chat) -> None:
         """Show that an answer is being worked on, for some seconds."""
@@ -373,6 +392,28 @@ class Rereads(Protocol):
 
         Raises `Unavailable` where that can not be told before the platform is connected.
         """
+
+
+_SLOW = 50_000.0  # bytes in a second that a poor line carries
+
+
+def sending_seconds(size: int, call: float) -> float:
+    """How long a call may take that sends so many bytes, where one without may take `call` seconds."""
+    return call + size / _SLOW
+
+
+@asynccontextmanager
+async def opened(path: Path, most: int) -> AsyncIterator[tuple[BinaryIO, int]]:
+    """A file to be sent, open, and its size. Raises `Refused` where it is larger than `most` bytes, or can not be read."""
+    try:
+        file = await asyncio.to_thread(path.open, "rb")
+    except OSError as exc:
+        raise Refused(f"the file {path.name!r} can not be read: {exc.strerror}") from exc
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise Refused(f"the file {path.name!r} has {size} bytes; the platform takes {most}")
+        yield file, size
 
 
 _PLAIN = re.compile(r"[a-z0-9_]", re.ASCII)

@@ -23,6 +23,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from adapters.base import (
@@ -136,6 +137,8 @@ class Console(Adapter):
         total_per_second=1_000_000,
         typing_interval=1,
         resend="none",
+        max_file_bytes=1 << 40,
+        files_stay=True,
         quiet=None,
     )
     routes: Sequence[Route] = ()
@@ -205,6 +208,10 @@ class Console(Adapter):
         if reply.update(text, final=final):
             self._screen.note(BEGUN_AGAIN)
         await self._show(reply)
+
+    async def send_file(self, chat: Chat, path: Path, text: str, *, key: str, **_: Any) -> str:
+        """See `Adapter.send_file`. Who sits here can read the file where it is: that is what they are told."""
+        return await self.post(chat, f"{text}\n\n`{path}`", key=key)
 
     async def find(self, chat: Chat, key: str) -> str | None:  # noqa: ARG002 - the protocol's
         return None

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext, suppress
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from adapters.base import Adapter, AdapterError, Chat, RateLimited
@@ -241,6 +242,10 @@ class _Watched:
     async def edit(self, chat: Chat, message_id: str, text: str, **more: Any) -> None:
         with self._counted("edit"):
             await self._adapter.edit(chat, message_id, text, **more)
+
+    async def send_file(self, chat: Chat, path: Path, text: str, **more: Any) -> str:
+        with self._counted("send_file"):
+            return await self._adapter.send_file(chat, path, text, **more)
 
     async def typing(self, chat: Chat) -> None:
         with self._counted("typing"):

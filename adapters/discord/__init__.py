@@ -12,6 +12,7 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from adapters.base import (
@@ -31,6 +32,7 @@ from adapters.base import (
     State,
     Unavailable,
     clean,
+    opened,
 )
 from adapters.discord import checking
 from adapters.discord.answers import Answers, Via
@@ -48,6 +50,7 @@ _NOBODY = {"parse": [], "replied_user": False}  # allowed_mentions: whatever the
 _NO_PREVIEW = 1 << 2  # message flag: links are not looked at, so that no link can carry anything out unseen
 _MOST_CUSTOM_ID = 100  # characters
 _MOST_GONE = 10_000
+_MOST_FILE = 10 << 20  # bytes of a request's files (Discord's reference, uploading files)
 _USUAL = Timing()
 
 
@@ -79,6 +82,7 @@ class Discord:
             resend="key",
             buttons=True,
             files=True,
+            max_file_bytes=_MOST_FILE,
             leaves_server=True,
         )
         self._settings = settings
@@ -164,16 +168,56 @@ class Discord:
         way = Via.parse(via)
         if way is None:
             return await self._post(channel_of(chat), chat, body, files, key, reply_to)
+        if (number := await self._answered(way, via, body, files, key)) is not None:
+            return number
+        if chat.kind == "group":
+            with contextlib.suppress(ChatGone, Refused):
+                return await self._directly(way, chat, body, files, key)
+        return await self._post(channel_of(chat), chat, body, files, key, "")
+
+    async def send_file(
+        self,
+        chat: Chat,
+        path: Path,
+        text: str,
+        *,
+        key: str,
+        via: str = "",
+        instead: str = "",  # noqa: ARG002 - no placeholders here
+    ) -> str:
+        """See `Adapter.send_file`."""
+        way = Via.parse(via)
+        if way is None and chat.kind == "group":
+            raise ChatGone("a file is for one person, and in a Discord channel all would see it")
+        async with opened(path, _MOST_FILE) as (file, _):
+            files = [(path.name, await asyncio.to_thread(file.read))]
+        body, _ = _content(text, (), edit=False)
+        body["attachments"] = [{"id": 0, "filename": path.name}]
+        if way is None:
+            return await self._post(channel_of(chat), chat, body, files, key, "")
+        if (number := await self._answered(way, via, body, files, key)) is not None:
+            return number
+        if chat.kind == "group":
+            return await self._directly(way, chat, body, files, key)
+        return await self._post(channel_of(chat), chat, body, files, key, "")
+
+    async def _answered(
+        self, way: Via, via: str, body: dict[str, Any], files: Sequence[tuple[str, bytes]], key: str
+    ) -> str | None:
+        """Answer an interaction by its own way; None where that is closed."""
         try:
             return f"{via}/{await self._answers.post(way, body, files, key)}"
         except (AnswerGone, MessageGone) as exc:
             _log.info("the answer to an interaction goes another way: %s", exc)
-        if chat.kind == "group":
-            with contextlib.suppress(ChatGone, Refused):
-                direct = await self._call("POST", "/users/@me/channels", {"recipient_id": way.user})
-                channel = str(direct["id"])
-                return f"{channel}/{await self._post(channel, chat, body, files, key, '')}"
-        return await self._post(channel_of(chat), chat, body, files, key, "")
+            return None
+
+    async def _directly(
+        self, way: Via, chat: Chat, body: dict[str, Any], files: Sequence[tuple[str, bytes]], key: str
+    ) -> str:
+        """Write to who began an interaction, in private."""
+        direct = await self._call("POST", "/users/@me/channels", {"recipient_id": way.user})
+        channel = str(direct["id"])
+        return f"{channel}/{await self._post(channel, chat, body, files, key, '')}"
 
     async def _post(
         self,

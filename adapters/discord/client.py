@@ -33,6 +33,7 @@ from adapters.base import (
     Refused,
     Unauthorized,
     Unavailable,
+    sending_seconds,
 )
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Http(HTTPClient):
         self._base_url = base_url.rstrip("/")
         self._gateway_url = URL(gateway_url) if gateway_url else None
         self._recommended: URL | None = None
-        self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, 10))
+        self._seconds = seconds
         self._session: aiohttp.ClientSession | None = None
         self._bucket_of: dict[str, str] = {}
         self._used_up: dict[tuple[str, str], float] = {}  # until when, on the monotonic clock
@@ -120,7 +121,7 @@ class Http(HTTPClient):
         self,
         route: Route,
         *,
-        files: Sequence[discord.File] | None = None,  # noqa: ARG002 - they are in `form` as well
+        files: Sequence[discord.File] | None = None,  # they are in `form` as well
         form: Any = None,
         **kwargs: Any,
     ) -> Any:
@@ -138,13 +139,15 @@ class Http(HTTPClient):
             headers["Content-Type"] = "application/json"
             data = json.dumps(kwargs["json"], separators=(",", ":")).encode()
         url = self._base_url + route.url.removeprefix(Route.BASE)
+        size = sum(file.fp.getbuffer().nbytes for file in files or () if isinstance(file.fp, io.BytesIO))
+        seconds = sending_seconds(size, self._seconds)
         async with self._http().request(
             route.method,
             URL(url, encoded=True),
             data=data,
             params=kwargs.get("params"),
             headers=headers,
-            timeout=self._timeout,
+            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=min(self._seconds, 10)),
             # A redirect would carry the token, and the person's words, to wherever it points.
             allow_redirects=False,
         ) as response:

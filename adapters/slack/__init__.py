@@ -2,7 +2,8 @@
 
 `sockets` and `http` are the ways in, `receiving` what happens there, `updates` reads it, `intake` hands it in; `rooms` knows
 where we take part, `people` what they are called, `installations` whose tokens we hold. `writing` is the way out, with
-`formatting` and `streams`; `client` calls the Web API. `manifest` says what Slack must be told of us, `checking` what is missing.
+`formatting`, `streams` and `uploads`; `client` calls the Web API. `manifest` says what Slack must be told of us, `checking`
+what is missing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from adapters.base import (
@@ -39,6 +41,7 @@ from adapters.slack.people import People
 from adapters.slack.receiving import Receiver
 from adapters.slack.rooms import Rooms
 from adapters.slack.sockets import Sockets
+from adapters.slack.uploads import MOST
 from adapters.slack.writing import Writer
 from config.schema import SlackConfig
 
@@ -81,6 +84,7 @@ class Slack:
         buttons=True,
         command_prefix="/boswell ",
         streams=True,
+        max_file_bytes=MOST,
     )
 
     def __init__(self, settings: SlackConfig, menu: Menu, state: State, timing: Timing = Timing()) -> None:
@@ -117,6 +121,7 @@ class Slack:
         detail = await self._insist(self._workspaces.start, health)
         await self._rooms.start()
         await self._writer.streams.start()
+        await self._writer.uploads.start()
         self._writer.ready = True
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -195,6 +200,19 @@ class Slack:
     ) -> None:
         """See `Adapter.edit`. A preview of a stream shows no buttons, and ends where a later word could change its form."""
         await self._writer.edit(chat, message_id, text, final=final, buttons=buttons)
+
+    async def send_file(
+        self,
+        chat: Chat,
+        path: Path,
+        text: str,
+        *,
+        key: str,
+        via: str = "",
+        instead: str = "",  # noqa: ARG002 - no placeholders here
+    ) -> str:
+        """See `Adapter.send_file`. Of an interaction it goes into the direct messages with who began it."""
+        return await self._writer.send_file(chat, path, text, key=key, via=via)
 
     async def find(self, chat: Chat, key: str) -> str | None:
         """See `Adapter.find`. None as well where we may not read the history."""

@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -27,6 +27,7 @@ from adapters.base import (
     Refused,
     Unauthorized,
     Unavailable,
+    sending_seconds,
 )
 
 QUIET = logging.getLogger("adapters.slack.sdk")
@@ -93,6 +94,7 @@ _THEIR_FAULT = frozenset(
         "team_added_to_org",
         "accesslimited",
         "update_failed",
+        "file_update_failed",
     }
 )
 _RATE = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
@@ -126,6 +128,7 @@ class Client:
     def __init__(self, base_url: str, *, seconds: float) -> None:
         """`seconds` is the longest that a call may take."""
         self._base_url = base_url
+        self._seconds = seconds
         self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, 10))
         self._http: aiohttp.ClientSession | None = None
         self._web: AsyncWebClient | None = None
@@ -180,6 +183,31 @@ class Client:
                 raise Unavailable(f"Slack has a fault of its own ({name}: HTTP {status})", ambiguous=True)
             raise Rejected(f"Slack refuses an answer at {name} (HTTP {status})", code or "expired_url")
         raise _no_answer(name, broken) from None
+
+    async def upload(self, url: str, file: BinaryIO, size: int) -> None:
+        """Bring a file's bytes to the address that Slack gave for them. Nothing is shown by that, whatever becomes of it."""
+        name = "an upload"
+        seconds = sending_seconds(size, self._seconds)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(self._seconds, 10))
+        try:
+            async with self._session().post(
+                url, data=file, timeout=timeout, allow_redirects=False
+            ) as response:
+                status, retry = response.status, response.headers.get("Retry-After", "")
+                await response.read()
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            broken = exc
+        else:
+            if status == 200:
+                return
+            if status == 429:
+                raise RateLimited(f"Slack asks for patience with {name}", _seconds(retry))
+            if status >= 500:
+                raise Unavailable(f"Slack has a fault of its own ({name}: HTTP {status})")
+            raise Rejected(f"Slack refuses {name} (HTTP {status})", f"http_{status}")
+        raise Unavailable(
+            f"{name} to Slack broke off ({_reason(broken)})"
+        ) from None  # its chain holds the address
 
     async def close(self) -> None:
         """Drop every connection; the next call makes new ones."""

@@ -17,6 +17,7 @@ SCOPES: Mapping[str, str] = {
     "channels:read": "the names of public channels, and being removed from one (event channel_left)",
     "chat:write": "answering",
     "commands": f"/{COMMAND}",
+    "files:write": "sending a person the file of their /export",
     "groups:history": "messages in private channels that it is in (event message.groups)",
     "groups:read": "the names of private channels, and being removed from one (event group_left)",
     "groups:write": "going out of a private channel where it should not be",

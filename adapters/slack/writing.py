@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from adapters.base import Button, Chat, ChatGone, MessageGone, Refused, State, Unavailable
@@ -15,6 +16,7 @@ from adapters.slack.installations import DEAD, Installations, OneWorkspace, Work
 from adapters.slack.rooms import Rooms
 from adapters.slack.streams import EVENT, Streams
 from adapters.slack.updates import Origin, parse_recipient, parse_via, split_chat
+from adapters.slack.uploads import Uploads
 
 _UNFURL = {"unfurl_links": False, "unfurl_media": False}
 _LITERAL = {"parse": "none", "link_names": False}
@@ -38,6 +40,7 @@ class Writer:
         self._rooms = rooms
         self._told: dict[str, None] = {}  # ids of private answers that were given
         self.streams = Streams(state)
+        self.uploads = Uploads(client, state)
         self.ready = False
 
     async def post(
@@ -101,11 +104,22 @@ class Writer:
         channel = split_chat(chat)[1]
         await _either(partial(call, "chat_update", channel=channel, ts=message_id, **_LITERAL), text, buttons)
 
+    async def send_file(self, chat: Chat, path: Path, text: str, *, key: str, via: str) -> str:
+        call, _ = await self._caller(chat)
+        channel, thread = split_chat(chat)[1], chat.thread
+        if via.startswith("reply:"):  # what one person alone sees can hold no file
+            channel, thread = await self._direct(call, parse_via(via)[0]), ""
+        elif chat.kind == "group":
+            raise ChatGone("a file is for one person, and in a Slack channel all would see it")
+        return await self.uploads.send(call, channel, thread, path, text, key)
+
     async def find(self, chat: Chat, key: str) -> str | None:
         ts, since = await self.streams.find(key)
         if ts:
             return ts
         call, workspace = await self._caller(chat)
+        if await self.uploads.begun(key):
+            return await self.uploads.find(call, key)
         channel = split_chat(chat)[1]
         arguments: dict[str, Any] = {
             "channel": channel,
@@ -173,6 +187,11 @@ class Writer:
         with suppress(Refused, ChatGone):
             await self._said(partial(call, "chat_postEphemeral", user=user), chat, text, buttons)
             return
+        direct = await self._direct(call, user)
+        await _either(partial(call, "chat_postMessage", channel=direct, **_UNFURL, **_LITERAL), text, buttons)
+
+    async def _direct(self, call: Callable[..., Any], user: str) -> str:
+        """The direct messages with a person."""
         try:
             opened = await call("conversations_open", users=user)
         except LostAccess as exc:
@@ -180,8 +199,10 @@ class Writer:
                 raise
             # It would wait for a scope that may never come, and hold up all that is said there
             raise ChatGone(f"there is no way left to answer one person alone: {exc}") from exc
-        direct = (opened.get("channel") or {}).get("id") or split_chat(chat)[1]
-        await _either(partial(call, "chat_postMessage", channel=direct, **_UNFURL, **_LITERAL), text, buttons)
+        channel = (opened.get("channel") or {}).get("id")
+        if not isinstance(channel, str):
+            raise Unavailable("Slack's answer to conversations.open is no conversation")
+        return channel
 
     async def _respond(self, url: str, text: str, buttons: Sequence[Button]) -> None:
         how = {"response_type": "ephemeral", "replace_original": False}

@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aiogram.methods import (
@@ -31,6 +32,7 @@ from adapters.base import (
     AdapterError,
     Button,
     Chat,
+    ChatGone,
     Conflict,
     Finding,
     Health,
@@ -55,7 +57,10 @@ from config.schema import TelegramConfig
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
+_MOST_FILE = 50_000_000  # bytes that a bot may send (Bot API, sendDocument)
+_MOST_CAPTION = 1024  # UTF-16 units
 _MOST_NOTICE = 200  # characters of an answer to a callback query (Bot API, answerCallbackQuery)
+_PART = "file"  # of a request with a file
 _NO_PREVIEW = {"is_disabled": True}
 _SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name, no secret
 _NO_URL = "telegram.mode is webhook, so telegram.webhook_url must be set to the public https address"
@@ -94,6 +99,7 @@ class Telegram:
             total_per_second=settings.messages_per_second,
             resend="stub",
             buttons=True,
+            max_file_bytes=_MOST_FILE,
         )
         self._settings = settings
         self._menu = menu
@@ -316,6 +322,49 @@ class Telegram:
         if buttons:  # an edit without a keyboard takes the one that was there away
             message["reply_markup"] = _keyboard(buttons)
         await self._write("editMessageText", message, text)
+
+    async def send_file(
+        self,
+        chat: Chat,
+        path: Path,
+        text: str,
+        *,
+        key: str,  # noqa: ARG002 - no keys here
+        via: str = "",  # noqa: ARG002 - a notice has no files
+        instead: str = "",
+    ) -> str:
+        """See `Adapter.send_file`. In a group Telegram has no way to show something to one person alone."""
+        if chat.kind == "group":
+            raise ChatGone("a file is for one person, and in a Telegram group all would see it")
+        rendered = render(clean(text))
+        if utf16_length(rendered["text"]) > _MOST_CAPTION:
+            raise Refused(f"Telegram takes {_MOST_CAPTION} UTF-16 units of text beside a file")
+        caption = {"caption": rendered["text"], "caption_entities": rendered.get("entities", [])}
+        message: dict[str, Any] = {"chat_id": _number(chat.id)}
+        if instead:
+            media = {"type": "document", "media": f"attach://{_PART}", **caption}
+            method, part = "editMessageMedia", _PART
+            message |= {"message_id": _number(instead), "media": media}
+        else:
+            method, part = "sendDocument", "document"
+            message |= caption
+            if chat.thread:
+                message["message_thread_id"] = _number(chat.thread)
+        answer = await self._upload(method, message, part, path)
+        if not isinstance(answer, dict) or "message_id" not in answer:
+            raise Unavailable(f"Telegram's answer to {method} is no message", ambiguous=True)
+        return str(answer["message_id"])
+
+    async def _upload(self, method: str, message: dict[str, Any], part: str, path: Path) -> Any:
+        client = self._client
+        if client is None or self._me is None or self._closed:
+            raise Unavailable("Telegram is not connected")
+        try:
+            return await client.upload(method, message, part, path, _MOST_FILE)
+        except BadRequest as refusal:
+            if "thread not found" not in refusal.description or not message.pop("message_thread_id", None):
+                raise
+            return await client.upload(method, message, part, path, _MOST_FILE)
 
     async def find(self, chat: Chat, key: str) -> str | None:  # noqa: ARG002 - Telegram has no history to look through
         """See `Adapter.find`: always None."""

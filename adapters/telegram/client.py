@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -29,6 +31,8 @@ from adapters.base import (
     Refused,
     Unauthorized,
     Unavailable,
+    opened,
+    sending_seconds,
 )
 
 _T = TypeVar("_T")
@@ -38,8 +42,10 @@ _TYPED: Final[dict[str, type[methods.TelegramMethod[Any]]]] = {
     "sendMessage": methods.SendMessage,
     "editMessageText": methods.EditMessageText,
     "sendChatAction": methods.SendChatAction,
+    "sendDocument": methods.SendDocument,
+    "editMessageMedia": methods.EditMessageMedia,
 }
-"""The calls of the hot path."""
+"""The calls of the hot path, and those that send a file from the disk."""
 
 _JSON = {"Content-Type": "application/json"}
 
@@ -55,7 +61,12 @@ _CHAT_GONE = (
     "chat_write_forbidden",
     "peer_id_invalid",
 )
-_MESSAGE_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
+_MESSAGE_GONE = (
+    "message to edit not found",
+    "message can't be edited",
+    "message_id_invalid",
+    "there is no text in the message to edit",  # a file has taken its place
+)
 
 
 class BadRequest(Refused):
@@ -94,15 +105,33 @@ class Client:
     async def __call__(self, method: str, data: dict[str, Any], *, waits: float = 0) -> Any:
         """Make one of the frequent calls and return its plain result. `waits` is how long the server may hold it."""
         timeout = self._limit(waits + self._seconds) if waits else self._timeout
-        url = self._sessions.api.api_url(self._bot.token, method)
         body = json.dumps(data, separators=(",", ":")).encode()
+        return await self._ask(method, body, _JSON, timeout)
+
+    async def upload(self, method: str, data: Mapping[str, Any], name: str, path: Path, most: int) -> Any:
+        """Make a call that sends a file, of at most so many bytes, as its part `name`; return its plain result."""
+        async with opened(path, most) as (file, size):
+            form = aiohttp.FormData(quote_fields=False)
+            for field, value in data.items():
+                form.add_field(field, value if isinstance(value, str) else json.dumps(value))
+            form.add_field(name, file, filename=path.name, content_type="application/octet-stream")
+            return await self._ask(method, form, {}, self._limit(sending_seconds(size, self._seconds)))
+
+    async def _ask(
+        self,
+        method: str,
+        body: bytes | aiohttp.FormData,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> Any:
+        url = self._sessions.api.api_url(self._bot.token, method)
         broken: Exception | None = None
         content, status = b"", 0
         try:
             http = await self._session()
             # A redirect would carry the token, and the person's words, to wherever it points.
             async with http.post(
-                url, data=body, headers=_JSON, timeout=timeout, allow_redirects=False
+                url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 content, status = await response.read(), response.status
         except (aiohttp.ClientError, OSError, ValueError) as exc:
@@ -117,6 +146,8 @@ class Client:
             answer = None
         if isinstance(answer, dict) and answer.get("ok") is True and "result" in answer:
             return answer["result"]
+        if status == 413:  # perhaps of a proxy before Telegram, in its own words
+            raise Refused(f"Telegram refuses {method}: what is sent is too large")
         if not isinstance(answer, dict) or not isinstance(answer.get("description"), str):
             raise Unavailable(
                 f"Telegram's answer to {method} (HTTP {status}) is none of the Bot API's", ambiguous=True

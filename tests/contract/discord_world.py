@@ -82,6 +82,10 @@ class DiscordWorld:
     def texts(self, chat: str = "1001") -> list[str]:
         return self.server.texts(CHANNELS[chat])
 
+    def files(self) -> list[tuple[str, bytes, str]]:
+        sent = self.server.ours(DM)
+        return [(file.filename, file.data, m.content) for m in sent for file in m.attachments]
+
     def trouble(self, verb: str, error: AdapterError) -> None:
         if verb == "run":
             self.server.fault("gateway", fake.server_error(503))
@@ -97,7 +101,9 @@ class DiscordWorld:
                 fault = fake.lost_answer()
             case _:
                 fault = fake.server_error(503)
-        self.server.fault({"post": "create_message", "edit": "edit_message"}[verb], fault)
+        self.server.fault(
+            {"post": "create_message", "send_file": "create_message", "edit": "edit_message"}[verb], fault
+        )
 
     def chat(self, native: str = "1001") -> Chat:
         if native == "1001":

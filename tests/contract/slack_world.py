@@ -49,6 +49,10 @@ class SlackWorld:
     def texts(self, chat: str = "1001") -> list[str]:
         return self.server.texts(self._channels[chat])
 
+    def files(self) -> list[tuple[str, bytes, str]]:
+        sent = self.server.first.channel(self._channels["1001"]).ours()
+        return [(file.name, file.data or b"", m.shown) for m in sent for file in m.files]
+
     def trouble(self, verb: str, error: AdapterError) -> None:
         if verb == "run":
             self.server.fault(
@@ -65,7 +69,12 @@ class SlackWorld:
                 fault = fake.lost_answer()
             case _:
                 fault = fake.bad_gateway()
-        self.server.fault({"post": "chat.postMessage", "edit": "chat.update"}[verb], fault)
+        methods = {
+            "post": "chat.postMessage",
+            "send_file": "files.completeUploadExternal",
+            "edit": "chat.update",
+        }
+        self.server.fault(methods[verb], fault)
 
     def chat(self, native: str = "1001") -> Chat:
         channel = f"{self.server.first.id}-{self._channels[native]}"

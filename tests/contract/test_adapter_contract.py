@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -52,8 +53,11 @@ class World(Protocol):
     def texts(self, chat: str = PRIVATE) -> list[str]:
         """What the adapter's messages in the chat read now."""
 
+    def files(self) -> list[tuple[str, bytes, str]]:
+        """The files that Anna was sent: name, content, and the text beside each."""
+
     def trouble(self, verb: str, error: AdapterError) -> None:
-        """The platform does, at the next call of `verb` (post, edit, run), what the adapter must tell as `error`."""
+        """The platform does, at the next call of `verb` (post, edit, send_file, run), what the adapter must tell as `error`."""
 
     def chat(self, native: str = PRIVATE) -> Chat: ...
 
@@ -71,6 +75,10 @@ class MemoryWorld:
     def texts(self, chat: str = PRIVATE) -> list[str]:
         return self.adapter.texts(chat)
 
+    def files(self) -> list[tuple[str, bytes, str]]:
+        texts = self.adapter.messages.get(PRIVATE, {})
+        return [(*file, texts[number][-1]) for number, file in self.adapter.files.items()]
+
     def trouble(self, verb: str, error: AdapterError) -> None:
         self.adapter.trouble.append((verb, error))
         self.adapter._changed.set()
@@ -79,7 +87,12 @@ class MemoryWorld:
         return Chat("memory", native, "private" if native == PRIVATE else "group")
 
 
-METHODS = {"post": "sendMessage", "edit": "editMessageText", "run": "getUpdates"}
+METHODS = {
+    "post": "sendMessage",
+    "edit": "editMessageText",
+    "send_file": "sendDocument",
+    "run": "getUpdates",
+}
 
 
 class TelegramWorld:
@@ -99,6 +112,10 @@ class TelegramWorld:
 
     def texts(self, chat: str = PRIVATE) -> list[str]:
         return self.server.chat(int(chat)).texts
+
+    def files(self) -> list[tuple[str, bytes, str]]:
+        sent = self.server.chat(int(PRIVATE)).messages.values()
+        return [(m.file.name, m.file.data, m.text) for m in sent if m.file is not None]
 
     def trouble(self, verb: str, error: AdapterError) -> None:
         match error:
@@ -158,6 +175,11 @@ class ConsoleWorld:
 
     def texts(self, chat: str = PRIVATE) -> list[str]:
         return [reply.text for reply in self.paper.replies]
+
+    def files(self) -> list[tuple[str, bytes, str]]:
+        said = [text.rpartition("\n\n") for text in self.texts()]
+        paths = [(Path(path.strip("`")), text) for text, _, path in said if path]
+        return [(path.name, path.read_bytes(), text) for path, text in paths]
 
     def trouble(self, verb: str, error: AdapterError) -> None:
         raise NotImplementedError("it lacks faults")
@@ -439,10 +461,11 @@ async def test_a_message_that_is_gone_is_told(world: World) -> None:
             await world.adapter.edit(world.chat(), "999", "hi", final=True)
 
 
-async def test_verbs_before_run_work_or_are_unavailable(world: World) -> None:
+async def test_verbs_before_run_work_or_are_unavailable(world: World, file: Path) -> None:
     calls = (
         world.adapter.post(world.chat(), "hi", key="a"),
         world.adapter.typing(world.chat()),
+        world.adapter.send_file(world.chat(), file, "Here.", key="b"),
     )
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         assert not isinstance(outcome, BaseException) or isinstance(outcome, Unavailable)
@@ -490,6 +513,89 @@ async def test_find_tells_whether_a_message_stands_where_resend_is_lookup(world:
         assert found
         await world.adapter.edit(world.chat(), found, "found", final=True)
         assert world.texts() == ["hi", "other", "found"]
+
+
+DATA = bytes(range(256)) * 5_000  # more than one piece of a stream, and no text
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "what-is-kept.zip"
+    path.write_bytes(DATA)
+    return path
+
+
+async def test_a_file_reaches_its_person_whole_with_its_text(world: World, file: Path) -> None:
+    async with running(world.adapter):
+        message = await world.adapter.send_file(world.chat(), file, "Here it is.", key="a")
+        assert message
+        assert world.files() == [("what-is-kept.zip", DATA, "Here it is.")]
+
+
+async def test_a_file_takes_the_place_of_its_placeholder_however_often(world: World, file: Path) -> None:
+    if world.adapter.limits.resend != "stub":
+        pytest.skip("no placeholders here")
+    async with running(world.adapter):
+        stub = await world.adapter.post(world.chat(), "…", key="a")
+        for _ in range(3):
+            assert await world.adapter.send_file(world.chat(), file, "Here.", key="a", instead=stub) == stub
+        assert world.texts() == ["Here."]
+        assert world.files() == [("what-is-kept.zip", DATA, "Here.")]
+        with pytest.raises(MessageGone):
+            await world.adapter.send_file(world.chat(), file, "Here.", key="b", instead="999")
+
+
+async def test_a_file_whose_answer_was_lost_does_not_stand_twice(world: World, file: Path) -> None:
+    needs(world, "faults")
+    if world.adapter.limits.resend not in ("key", "lookup"):
+        pytest.skip("here a placeholder does it")
+    async with running(world.adapter):
+        world.trouble("send_file", Unavailable("lost", ambiguous=True))
+        with pytest.raises(Unavailable) as caught:
+            await world.adapter.send_file(world.chat(), file, "Here.", key="a")
+        assert caught.value.ambiguous
+        if world.adapter.limits.resend == "lookup":
+            assert await world.adapter.find(world.chat(), "a")
+            assert await world.adapter.find(world.chat(), "b") is None
+        else:
+            await world.adapter.send_file(world.chat(), file, "Here.", key="a")
+        assert world.files() == [("what-is-kept.zip", DATA, "Here.")]
+
+
+async def test_a_file_never_goes_openly_into_a_group(world: World, file: Path) -> None:
+    needs(world, "groups")
+    async with running(world.adapter):
+        with pytest.raises(ChatGone):
+            await world.adapter.send_file(world.chat(GROUP), file, "Here.", key="a")
+        assert world.texts(GROUP) == []
+        assert world.files() == []
+
+
+async def test_a_file_that_is_too_large_is_refused_before_it_is_sent(world: World, file: Path) -> None:
+    most = world.adapter.limits.max_file_bytes
+    if most > 2**33:
+        pytest.skip("no practical limit")
+    assert most > 0
+    with file.open("wb") as large:
+        large.truncate(most + 1)
+    async with running(world.adapter):
+        with pytest.raises(Refused):
+            await world.adapter.send_file(world.chat(), file, "Here.", key="a")
+        file.unlink()
+        with pytest.raises(Refused):
+            await world.adapter.send_file(world.chat(), file, "Here.", key="b")
+        assert world.files() == []
+
+
+async def test_trouble_with_a_file_is_told_as_with_a_message(world: World, file: Path) -> None:
+    needs(world, "faults")
+    async with running(world.adapter):
+        for error in (RateLimited("slow down", 7), ChatGone("blocked"), Unavailable("away")):
+            world.trouble("send_file", error)
+            with pytest.raises(type(error)) as caught:
+                await world.adapter.send_file(world.chat(), file, "Here.", key="a")
+            assert not isinstance(caught.value, RateLimited) or caught.value.retry_after == 7
+        assert world.files() == []
 
 
 async def test_check_finds_a_working_platform_in_order(world: World) -> None:

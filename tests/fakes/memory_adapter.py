@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from adapters import base
@@ -19,13 +20,19 @@ class MemoryAdapter:
         rates = dict.fromkeys(
             ("posts_per_second", "posts_burst", "group_posts_per_minute", "total_per_second"), 1e6
         )
-        intervals = {"edit_interval": 0.0, "group_edit_interval": 0.0, "buttons": True}
-        self.limits = base.Limits(**{"max_chars": 4096, **rates, **intervals, **limits})
+        usual = {
+            "edit_interval": 0.0,
+            "group_edit_interval": 0.0,
+            "buttons": True,
+            "max_file_bytes": 2_000_000,
+        }
+        self.limits = base.Limits(**{"max_chars": 4096, **rates, **usual, **limits})
         self.routes: Sequence[base.Route] = ()
         self.messages: dict[str, dict[str, list[str]]] = {}  # chat → message id → every text it had
         self.posts: list[tuple[str, str, str]] = []  # chat, key, text
         self.buttons: dict[str, tuple[base.Button, ...]] = {}  # of a message, now
         self.answers: dict[str, str] = {}  # by the `via` of what they answer
+        self.files: dict[str, tuple[str, bytes]] = {}  # by the id of the message: name, content
         self.dismissed: list[str] = []
         self.left: list[str] = []
         self.typed: list[str] = []
@@ -82,6 +89,23 @@ class MemoryAdapter:
                 raise base.MessageGone(f"there is no message {message_id!r}")
             self.messages[chat.id][message_id].append(text)
             self.buttons[message_id] = tuple(buttons)
+
+    async def send_file(
+        self, chat: Chat, path: Path, text: str, *, key: str, via: str = "", instead: str = ""
+    ) -> str:
+        if chat.kind == "group" and not via:
+            raise base.ChatGone("all would see it")
+        async with self._call("send_file", text), base.opened(path, self.limits.max_file_bytes) as (file, _):
+            if instead and instead not in self.messages.get(chat.id, {}):
+                raise base.MessageGone(f"there is no message {instead!r}")
+            message_id = instead or str(len(self.posts) + 1)
+            if not instead:
+                self.posts.append((chat.id, key, text))
+            self.messages.setdefault(chat.id, {}).setdefault(message_id, []).append(text)
+            self.files[message_id] = (path.name, file.read())
+            if via:
+                self.answers[via] = text
+        return message_id
 
     async def find(self, chat: Chat, key: str) -> str | None:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import re
@@ -19,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 TOKEN = "4242:AAtest-token-of-nobody-0123456789abcdef"
 BOT = {
@@ -32,6 +33,17 @@ BOT = {
     "supports_inline_queries": False,
 }
 MAX_CHARS = 4096
+MAX_CAPTION = 1024
+MAX_FILE = 50_000_000
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file in a request."""
+
+    name: str
+    data: bytes = field(repr=False)
+
 
 # Every method we know: its parameters, by the type that JSON gives them. A star marks those that must be there.
 METHODS: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -62,6 +74,19 @@ METHODS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "link_preview_options": dict,
         "reply_markup": dict,
     },
+    "sendDocument": {
+        "*chat_id": int,
+        "*document": Upload,
+        "message_thread_id": int,
+        "caption": str,
+        "caption_entities": list,
+        "parse_mode": str,
+        "disable_content_type_detection": bool,
+        "disable_notification": bool,
+        "reply_parameters": dict,
+        "reply_markup": dict,
+    },
+    "editMessageMedia": {"*chat_id": int, "*message_id": int, "*media": dict, "reply_markup": dict},
     "sendChatAction": {"*chat_id": int, "*action": str, "message_thread_id": int},
     "answerCallbackQuery": {"*callback_query_id": str, "text": str, "show_alert": bool},
     "leaveChat": {"*chat_id": int},
@@ -170,6 +195,7 @@ class Message:
     thread: int | None
     reply_to: int | None
     history: list[str]
+    file: Upload | None = None  # the text is then its caption
 
     def marked(self, kind: str) -> list[str]:
         """The pieces of the text under entities of this type."""
@@ -473,6 +499,8 @@ class TelegramServer:
             raise BotApiError(404, "Not Found")
         types = {name.lstrip("*"): type_ for name, type_ in known.items()}
         before = len(self.complaints)
+        if method == "editMessageMedia":
+            given = self._attached(given)
         for name, value in given.items():
             if name not in types:
                 self._complain(f"{method} has no parameter {name}")
@@ -496,6 +524,8 @@ class TelegramServer:
             "setMyCommands": self._set_commands,
             "sendMessage": self._send,
             "editMessageText": self._edit,
+            "sendDocument": self._send_document,
+            "editMessageMedia": self._edit_media,
             "sendChatAction": self._action,
             "answerCallbackQuery": self._notice,
             "leaveChat": self._leave,
@@ -608,6 +638,8 @@ class TelegramServer:
         message = chat.messages.get(message_id)
         if message is None:
             raise BotApiError(400, "Bad Request: message to edit not found")
+        if message.file is not None:
+            raise BotApiError(400, "Bad Request: there is no text in the message to edit")
         text = self._checked(text, entities)
         if (text, entities or []) == (message.text, message.entities):
             raise BotApiError(
@@ -618,6 +650,58 @@ class TelegramServer:
         message.text, message.entities = text, entities or []
         message.history.append(text)
         return self._shown(chat, message)
+
+    def _attached(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The request with the file that `media` refers to in its place."""
+        media = given.get("media")
+        name = str(media.get("media", "")) if isinstance(media, dict) else ""
+        if not name.startswith("attach://"):
+            self._complain(f"editMessageMedia with {name!r}, which our adapter has no use for")
+            return given
+        part = name.removeprefix("attach://")
+        rest = {name: value for name, value in given.items() if name != part}
+        return {**rest, "media": {**given["media"], "media": given.get(part)}}
+
+    def _send_document(
+        self,
+        chat: Conversation,
+        document: Upload,
+        message_thread_id: int | None = None,
+        caption: str = "",
+        caption_entities: list[dict[str, Any]] | None = None,
+        **_: Any,
+    ) -> dict[str, Any]:
+        caption = self._captioned(document, caption, caption_entities)
+        message = Message(
+            chat.next_id(), caption, caption_entities or [], message_thread_id, None, [caption], document
+        )
+        chat.messages[message.id] = message
+        return self._shown(chat, message)
+
+    def _edit_media(
+        self, chat: Conversation, message_id: int, media: dict[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        message = chat.messages.get(message_id)
+        if message is None:
+            raise BotApiError(400, "Bad Request: message to edit not found")
+        if unknown := set(media) - {"type", "media", "caption", "caption_entities", "parse_mode"}:
+            self._complain(f"editMessageMedia.media has no {unknown}")
+        file = media.get("media")
+        if media.get("type") != "document" or not isinstance(file, Upload):
+            raise BotApiError(400, "Bad Request: wrong HTTP URL specified")
+        message.text = self._captioned(file, media.get("caption", ""), media.get("caption_entities"))
+        message.entities, message.file = media.get("caption_entities") or [], file
+        message.history.append(message.text)
+        return self._shown(chat, message)
+
+    def _captioned(self, file: Upload, caption: str, entities: list[dict[str, Any]] | None) -> str:
+        if not file.data:
+            raise BotApiError(400, "Bad Request: file must be non-empty")
+        if len(file.data) > MAX_FILE:
+            raise BotApiError(413, "Request Entity Too Large")
+        if units(caption) > MAX_CAPTION:
+            raise BotApiError(400, "Bad Request: message caption is too long")
+        return self._checked(caption, entities) if caption else ""
 
     def _action(self, chat: Conversation, action: str, **_: Any) -> bool:
         if action != "typing":
@@ -672,7 +756,19 @@ class TelegramServer:
             "from": self.bot,
             "chat": {"id": chat.id, "type": kind},
             "date": int(time.time()),
-            "text": message.text,
+            **(
+                {"text": message.text}
+                if message.file is None
+                else {
+                    "caption": message.text,
+                    "document": {
+                        "file_id": f"F{message.id}",
+                        "file_unique_id": f"U{message.id}",
+                        "file_name": message.file.name,
+                        "file_size": len(message.file.data),
+                    },
+                }
+            ),
         }
 
     # Control from another process
@@ -701,7 +797,13 @@ class TelegramServer:
             "complaints": self.complaints,
             "chats": {
                 str(chat.id): [
-                    {"id": m.id, "text": m.text, "edits": len(m.history) - 1} for m in chat.messages.values()
+                    {
+                        "id": m.id,
+                        "text": m.text,
+                        "edits": len(m.history) - 1,
+                        "file": m.file and [m.file.name, base64.b64encode(m.file.data).decode()],
+                    }
+                    for m in chat.messages.values()
                 ]
                 for chat in self.chats.values()
             },
@@ -726,13 +828,24 @@ async def _parameters(request: web.BaseRequest) -> dict[str, Any]:
         return {}
     method = request.path.rpartition("/")[2]
     types = {name.lstrip("*"): type_ for name, type_ in METHODS.get(method, {}).items()}
-    form = await request.post()
+    given = await _multipart(request) if "multipart" in request.content_type else dict(await request.post())
     return {
         name: value
-        if types.get(name, str) is str
+        if types.get(name, str) is str or isinstance(value, Upload)
         else json.loads(str(value).replace("True", "true").replace("False", "false"))
-        for name, value in form.items()
+        for name, value in given.items()
     }
+
+
+async def _multipart(request: web.BaseRequest) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    async for part in await request.multipart():
+        assert isinstance(part, BodyPartReader)
+        data = b""
+        while piece := await part.read_chunk():  # `read` takes no more than a megabyte
+            data += piece
+        given[part.name or ""] = data.decode() if part.filename is None else Upload(part.filename, data)
+    return given
 
 
 _FOUND = re.compile(

@@ -119,7 +119,9 @@ async def body_of(request: web.BaseRequest) -> tuple[Any, list[tuple[str, bytes]
     files: list[tuple[str, bytes]] = []
     async for part in await request.multipart():
         assert isinstance(part, BodyPartReader)
-        data = bytes(await part.read())
+        data = b""
+        while piece := await part.read_chunk():  # `read` takes no more than a megabyte
+            data += piece
         if part.name == "payload_json":
             body = json.loads(data)
         else:

@@ -102,6 +102,19 @@ METHODS: dict[str, dict[str, type]] = {
     "conversations.members": {"*channel": str, **_PAGE},
     "conversations.open": {"channel": str, "users": str, "return_im": bool, "prevent_creation": bool},
     "conversations.leave": {"*channel": str},
+    "files.getUploadURLExternal": {
+        "*filename": str,
+        "*length": int,
+        "alt_txt": str,
+        "snippet_type": str,
+    },
+    "files.completeUploadExternal": {
+        "*files": list,
+        "channel_id": str,
+        "channels": str,
+        "initial_comment": str,
+        "thread_ts": str,
+    },
     "users.info": {"*user": str, "include_locale": bool},
     "bots.info": {"bot": str, "team_id": str},
     "team.info": {"team": str, "domain": str},
@@ -116,6 +129,8 @@ SCOPES = {
     "users.info": "users:read",
     "bots.info": "users:read",
     "team.info": "team:read",
+    "files.getUploadURLExternal": "files:write",
+    "files.completeUploadExternal": "files:write",
     **{method: "chat:write" for method in METHODS if method.startswith("chat.")},
 }
 _FAMILY = {"im": "im", "mpim": "mpim", "private": "groups", "channel": "channels"}
@@ -127,6 +142,7 @@ ALL_SCOPES = tuple(
             "chat:write",
             "commands",
             "files:read",
+            "files:write",
             "im:write",
             "mpim:write",
             "groups:write",

@@ -65,6 +65,7 @@ class SlackServer:
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
         self._port = self._runner.addresses[0][1]
+        self.api.url = self.url
         return self
 
     async def stop(self) -> None:
@@ -179,6 +180,8 @@ class SlackServer:
             method = path.removeprefix("/api/")
         elif path.startswith("/commands/"):
             method = "response_url"
+        elif path.startswith("/upload/v1/"):
+            method = "upload"
         else:
             self._complain(f"{request.method} {path}")
             return web.Response(status=404)
@@ -192,9 +195,7 @@ class SlackServer:
                     await self._hold(fault.until)
                 if not fault.process:
                     return _misbehave(request, fault)
-            answer = await (
-                self._answered(request) if method == "response_url" else self._call(method, request)
-            )
+            answer = await self._answer(method, request)
             if fault is not None and (fault.status or fault.drop):
                 return _misbehave(request, fault)
         except Misuse as misuse:
@@ -205,6 +206,27 @@ class SlackServer:
         finally:
             self._note()
         return answer
+
+    async def _answer(self, method: str, request: web.BaseRequest) -> web.Response:
+        match method:
+            case "response_url":
+                return await self._answered(request)
+            case "upload":
+                return await self._uploaded(request)
+            case _:
+                return await self._call(method, request)
+
+    async def _uploaded(self, request: web.BaseRequest) -> web.Response:
+        """A file's bytes, at the address that was given for them; no token goes there."""
+        team, _, ident = request.path.removeprefix("/upload/v1/").partition("/")
+        file = self.workspaces[team].files[ident]
+        if "Authorization" in request.headers:
+            raise Misuse("a token at an upload's address")
+        data = await request.content.read()
+        if len(data) != file.length:
+            return web.Response(status=400, text="Bad Request")
+        file.data = data
+        return web.Response(text=f"OK - {len(data)}")
 
     async def _hold(self, until: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(event.wait()) for event in (until, self._dead)]
@@ -385,6 +407,11 @@ class SlackServer:
             "channels": {
                 f"{team.id}-{place.id}": {
                     "texts": place.texts(),
+                    "files": [
+                        [f.name, base64.b64encode(f.data or b"").decode()]
+                        for m in place.ours()
+                        for f in m.files
+                    ],
                     "whispers": [[w.user, w.text] for w in place.whispers],
                 }
                 for team in self.workspaces.values()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.fakes.slack import published
 from tests.fakes.slack.published import Misuse
-from tests.fakes.slack.workspace import Channel, Message, Whisper, Workspace, new_ts
+from tests.fakes.slack.workspace import Channel, File, Message, Whisper, Workspace, new_ts
 
 
 class Refusal(Exception):
@@ -23,6 +23,7 @@ class WebApi:
     """The methods that work on one workspace. `serve` is called with arguments that are checked already."""
 
     def __init__(self) -> None:
+        self.url = ""  # the server's own
         self.page = 100  # messages or conversations of one answer, at most
         self._cursors: dict[str, Sequence[Any]] = {}
         self._serial = itertools.count(1)
@@ -180,6 +181,47 @@ class WebApi:
         if not message.ours:
             raise Refusal(foreign)
         return message
+
+    # Files
+
+    def _files_getUploadURLExternal(  # noqa: N802 - Slack's name
+        self, team: Workspace, *, filename: str, length: int, **_: str
+    ) -> dict[str, Any]:
+        if length <= 0:
+            raise Misuse("a file of no length")
+        file = File(f"F{next(self._serial):08d}", filename, length)
+        team.files[file.id] = file
+        return {"upload_url": f"{self.url}/upload/v1/{team.id}/{file.id}", "file_id": file.id}
+
+    def _files_completeUploadExternal(  # noqa: N802 - Slack's name
+        self,
+        team: Workspace,
+        place: Channel,
+        *,
+        files: list[Any],
+        initial_comment: str = "",
+        thread_ts: str = "",
+    ) -> dict[str, Any]:
+        if thread_ts and thread_ts not in place.messages:
+            raise Refusal("thread_not_found")
+        if any(set(each) - {"id", "title", "highlight_type"} for each in files):
+            raise Misuse("files with more than Slack knows")
+        uploaded = [team.files.get(each["id"]) for each in files]
+        found = [file for file in uploaded if file is not None and file.data is not None]
+        if not found or len(found) < len(uploaded):
+            raise Refusal("file_not_found")
+        if any(file.shown for file in found):
+            raise Misuse("a file that was completed before")
+        _well_formed(initial_comment)
+        root = self._root(place, thread_ts)
+        message = Message(
+            new_ts(), team.bot, initial_comment, root, history=[initial_comment], ours=True, files=found
+        )
+        for file in found:
+            file.shown = True
+        place.messages[message.ts] = message
+        team.echo(place, message)
+        return {"files": [{"id": file.id, "title": file.name} for file in found]}
 
     # Streams
 

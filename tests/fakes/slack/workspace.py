@@ -26,6 +26,17 @@ def new_ts() -> str:
 
 
 @dataclass
+class File:
+    """A file: announced with its length, then uploaded, then shown in a message."""
+
+    id: str
+    name: str
+    length: int
+    data: bytes | None = None
+    shown: bool = False
+
+
+@dataclass
 class Message:
     """A message as it stands. `history` is every text it ever showed, the newest last."""
 
@@ -39,6 +50,7 @@ class Message:
     ours: bool = False
     state: Literal["posted", "streaming", "expired", "stopped"] = "posted"
     notification: str = ""  # the top-level text beside blocks
+    files: list[File] = field(default_factory=list)
 
     @property
     def shown(self) -> str:
@@ -127,6 +139,7 @@ class Workspace:
         self.bot_id = f"BBOT{team}"
         self.people: dict[str, dict[str, Any]] = {}
         self.channels: dict[str, Channel] = {}
+        self.files: dict[str, File] = {}
         self.tokens: dict[str, str] = {token: ""} if token else {}  # token → "" or the error that it answers
         self.refresh_tokens: set[str] = set()
         self.installed = bool(token)
@@ -402,8 +415,17 @@ class Workspace:
             "team": self.id,
             **(
                 {"bot_id": self.bot_id, "app_id": self.app}
-                if message.ours
+                if message.ours and not message.files  # of files a bot is told like of anybody's
                 else {"client_msg_id": f"c-{message.ts}"}
+            ),
+            **(
+                {
+                    "subtype": "file_share",
+                    "upload": True,
+                    "files": [{"id": f.id, "name": f.name, "size": f.length} for f in message.files],
+                }
+                if message.files
+                else {}
             ),
             **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
             **({"parent_user_id": self._parent(message, place)} if message.thread_ts else {}),

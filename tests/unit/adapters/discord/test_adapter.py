@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -582,3 +583,36 @@ def test_attempts_are_ever_further_apart_but_never_further_than_told() -> None:
     backoff = Backoff(1, 4)
     waits = [backoff.delay() for _ in range(6)]
     assert all(0.75 * ideal <= wait <= ideal for wait, ideal in zip(waits, (1, 2, 4, 4, 4, 4), strict=True))
+
+
+async def test_a_file_that_answers_a_slash_command_is_seen_by_its_asker_alone(
+    life: Life, tmp_path: Path
+) -> None:
+    file = tmp_path / "kept.zip"
+    file.write_bytes(b"PK whatever")
+    async with life.running() as adapter:
+        update = await give(life)
+        await adapter.send_file(update.chat, file, "Here.", key="1", via=update.via)
+    async with life.running() as adapter:  # a later process, which does not know that it was sent
+        await adapter.send_file(update.chat, file, "Here.", key="1", via=update.via)
+    assert life.server.private(ANNA) == ["Here."]
+    assert life.server.texts(ROOM) == []
+    [message] = [m for m in life.server.state.channels[ROOM].messages.values() if m.seen_by == ANNA]
+    assert [(a.filename, a.data) for a in message.attachments] == [("kept.zip", b"PK whatever")]
+
+
+async def test_a_file_that_comes_too_late_goes_to_the_asker_directly_or_nowhere(
+    life: Life, tmp_path: Path
+) -> None:
+    file = tmp_path / "kept.zip"
+    file.write_bytes(b"PK whatever")
+    async with life.running() as adapter:
+        update = await give(life)
+        application, token, at, user = update.via.split(":")
+        late = f"{application}:{token}:{int(at) - 1000}:{user}"
+        await adapter.send_file(update.chat, file, "Here.", key="1", via=late)
+        life.server.fault("create_dm", fake.closed_dms())
+        with pytest.raises(ChatGone):
+            await adapter.send_file(update.chat, file, "Here.", key="2", via=late)
+    assert life.server.texts(DM) == ["Here."]
+    assert life.server.texts(ROOM) == []

@@ -356,7 +356,7 @@ async def test_as_a_program_it_is_driven_over_http() -> None:
             await web_client.chat_postMessage(channel="D1", text="hello")
             async with http.get(f"{url}/_control/state", params={"after": "0"}) as response:
                 state = await response.json()
-        assert state["channels"] == {"T1-D1": {"texts": ["hello"], "whispers": []}}
+        assert state["channels"] == {"T1-D1": {"texts": ["hello"], "files": [], "whispers": []}}
     finally:
         program.terminate()
         await program.wait()

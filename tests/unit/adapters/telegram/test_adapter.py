@@ -8,6 +8,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from adapters.base import (
     ChatMigrated,
     HttpRequest,
     Menu,
+    MessageGone,
     NoState,
     RateLimited,
     Received,
@@ -508,3 +510,40 @@ async def test_create_gives_the_adapter_asked_for(server: TelegramServer) -> Non
         5,
         "stub",
     )
+
+
+async def test_a_file_whose_topic_is_gone_is_sent_without_it(server: TelegramServer, tmp_path: Path) -> None:
+    file = tmp_path / "kept.zip"
+    file.write_bytes(b"PK whatever")
+    adapter = build(server)
+    async with receiving(adapter):
+        server.chat(ANNA).threads_gone.add(7)
+        await adapter.send_file(replace(CHAT, thread="7"), file, "Here *it* is.", key="1")
+        [message] = server.chat(ANNA).messages.values()
+        assert (message.file and message.file.data, message.text) == (b"PK whatever", "Here it is.")
+        assert message.marked("italic") == ["it"]
+
+
+async def test_a_proxy_that_finds_a_file_too_large_is_a_refusal(
+    server: TelegramServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "kept.zip"
+    file.write_bytes(b"PK whatever")
+    adapter = build(server)
+    async with receiving(adapter):
+        server.fault("sendDocument", api.Fault(413, "<html>413</html>", "text/html"))
+        with pytest.raises(Refused):
+            await adapter.send_file(CHAT, file, "Here.", key="1")
+
+
+async def test_a_placeholder_that_became_a_file_is_no_text_any_more(
+    server: TelegramServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "kept.zip"
+    file.write_bytes(b"PK whatever")
+    adapter = build(server)
+    async with receiving(adapter):
+        stub = await adapter.post(CHAT, "…", key="1")
+        await adapter.send_file(CHAT, file, "Here.", key="1", instead=stub)
+        with pytest.raises(MessageGone):
+            await adapter.edit(CHAT, stub, "gone", final=True)

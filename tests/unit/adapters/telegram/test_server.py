@@ -46,7 +46,7 @@ async def test_as_a_program_it_is_driven_over_http() -> None:
             await call(http, url, "editMessageText", chat_id=1, message_id=2, text="hello, Anna")
             async with http.get(f"{url}/_control/state", params={"after": "0"}) as response:
                 state = await response.json()
-        assert state["chats"] == {"1": [{"id": 2, "text": "hello, Anna", "edits": 1}]}
+        assert state["chats"] == {"1": [{"id": 2, "text": "hello, Anna", "edits": 1, "file": None}]}
         assert state["pending"] == 1
     finally:
         program.terminate()
