@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
+from config.cron import CronProblem, parse
 from config.document import Document, Value
 from config.keys import listed
 from config.problems import Key, nearest, printable, shown
@@ -22,6 +23,8 @@ _TELEGRAM_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
 _TELEGRAM_PORTS = (443, 80, 88, 8443)  # Bot API, setWebhook
 _SLACK_ID = re.compile(r"[A-Z0-9]+-(?:[A-Z0-9]+\*?|\*)|[A-Z0-9]*\*", re.ASCII)
 _DISCORD_TOKEN = re.compile(r"[A-Za-z0-9_-]{18,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{25,}", re.ASCII)
+_SCHEDULE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+SUBSCRIBERS = "subscribers"
 _KEY_VARIABLES = {
     "openai": "OPENAI_API_KEY",
     "azure": "AZURE_OPENAI_API_KEY",
@@ -39,7 +42,8 @@ def check(document: Document) -> None:
     _access(document, _section(values, "access"))
     _chats(document, values.get("chats"), _section(values, "models"))
     _embeddings(document, _section(_section(values, "memory"), "embeddings"))
-    _zone(document, _section(values, "memory").get("timezone"))
+    _schedules(document, _section(values, "schedules"), _section(values, "adapters"))
+    _zone(document, ("memory", "timezone"), _section(values, "memory").get("timezone"))
     if "prompt" in (agent := _section(values, "agent")) and "prompt_file" in agent:
         what = "the prompt is given twice, here and as `prompt`"
         document.report(("agent", "prompt_file"), what, "keep one of the two")
@@ -297,7 +301,64 @@ def _entry(entry: str, quoted: str, written: str) -> tuple[str, str] | None:
     return None
 
 
-def _zone(document: Document, zone: Value) -> None:
+def _schedules(document: Document, schedules: dict[str, Value], adapters: dict[str, Value]) -> None:
+    for name in schedules:
+        section, key = _section(schedules, name), ("schedules", name)
+        if not _SCHEDULE_NAME.fullmatch(name):
+            what = "people write this name after /subscribe, and it makes a folder's name"
+            document.report(key, what, "use small letters, digits, - and _, at most 32, such as morning-news")
+        if isinstance(cron := section.get("cron"), str) and cron:
+            try:
+                parse(cron)
+            except CronProblem as exc:
+                quoted = document.quoted((*key, "cron"), cron)
+                document.report((*key, "cron"), f"{quoted} names no time: {exc.what}", exc.instead)
+        _zone(document, (*key, "timezone"), section.get("timezone"))
+        _content(document, key, section)
+        if isinstance(to := section.get("to"), str) and to and to != SUBSCRIBERS:
+            _target(document, (*key, "to"), to, adapters)
+
+
+def _content(document: Document, key: Key, section: dict[str, Value]) -> None:
+    given = [name for name in ("prompt", "text") if section.get(name) is not None]
+    if len(given) == 2:
+        document.report((*key, "text"), "there is a prompt and a text", "keep one of the two")
+    elif section and not given:
+        what = "nothing is to be done or said"
+        document.report(key, what, "write a `prompt:` for the agent to work on, or a `text:` to be said")
+    elif given and section[given[0]] == "":
+        document.report((*key, given[0]), "it is empty", "write what is to be done or said")
+
+
+def _target(document: Document, key: Key, to: str, adapters: dict[str, Value]) -> None:
+    written = printable(document.written.get(key, to))
+    if complaint := _entry(to, document.quoted(key, to), written):
+        what, instead = complaint
+        document.report(key, what, f"{instead}; or `{SUBSCRIBERS}`")
+    elif to.endswith("*"):
+        document.report(
+            key, "one person or one group is needed here", f"write its whole id, or `{SUBSCRIBERS}`"
+        )
+    elif (platform := to.partition("-")[0]) not in adapters:
+        what = f"there is no `{platform}:` under `adapters:` to send it"
+        document.report(key, what, "add it, or name a person or a group elsewhere")
+
+
+def is_group(place: str) -> bool:
+    """Whether an id names a group (a channel) and not a person; for one that `check` has passed."""
+    platform, _, native = place.partition("-")
+    match platform:
+        case "telegram":
+            return native.startswith("-")
+        case "slack":
+            return native.partition("-")[2][:1] in ("C", "G")
+        case "discord":
+            return "-" in native
+        case _:
+            return False
+
+
+def _zone(document: Document, key: Key, zone: Value) -> None:
     if not isinstance(zone, str) or zone == "UTC":
         return
     # Imported here, so that UTC does not pay for it
@@ -308,7 +369,6 @@ def _zone(document: Document, zone: Value) -> None:
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a directory of zones, or a name too long
         meant = nearest_zone(zone)
         hint = f"did you mean '{meant}'?" if meant else "write a name such as Europe/Berlin, or UTC"
-        key: Key = ("memory", "timezone")
         document.report(key, f"{document.quoted(key, zone)} is no time zone", hint)
 
 

@@ -55,9 +55,7 @@ class _Field:
             text.isascii() and text.isdigit() and len(text) <= 2 and self.first <= int(text) <= self.last
         ):
             names = f", or {self.names[0]} to {self.names[-1]}" if self.names else ""
-            raise CronProblem(
-                f"'{text[:20]}' is no {self.name}", f"a {self.name} is {self.first} to {self.last}{names}"
-            )
+            raise CronProblem(f"'{text[:20]}' is no {self.name}", f"write {self.first} to {self.last}{names}")
         return int(text)
 
     def values(self, text: str) -> set[int]:
@@ -86,7 +84,8 @@ class _Field:
         if last >= first:
             return list(range(first, last + 1))
         if self.names is not _DAYS:
-            raise CronProblem(f"'{span[:20]}' ends before it begins", "write the smaller number first")
+            two = f"{first}-{self.last},{self.first}-{last}"
+            raise CronProblem(f"'{span[:20]}' ends before it begins", f"write two spans, such as {two}")
         return [*range(first, 7), *range(last + 1)]  # fri-mon
 
 

@@ -223,6 +223,12 @@ class LimitsConfig(Section):
     """USD of everybody in a day."""
     message_chars: Annotated[int, Field(ge=100)] = 50_000
     """Characters of one message; a longer one is declined before anything is spent."""
+    reminders: Annotated[int | None, Field(ge=0)] = 100
+    """Reminders of one person; null: no limit."""
+    reminder_repeat: Annotated[float | None, Field(ge=1)] = 900
+    """A reminder repeats after so many seconds at the earliest; null: no limit."""
+    reminder_days: Annotated[int | None, Field(ge=1)] = 1830
+    """A reminder is at most so many days ahead; null: no limit."""
 
     @property
     def of_spending(self) -> bool:
@@ -230,6 +236,23 @@ class LimitsConfig(Section):
         return any(
             value is not None for name, value in self if name.endswith(("tokens_per_day", "usd_per_day"))
         )
+
+
+class ScheduleConfig(Section):
+    cron: Annotated[Text, Field(examples=["0 8 * * mon-fri"])]
+    """Minute, hour, day of the month, month and day of the week; weekdays by name, or 0 to 7 with Sunday as 0 and 7."""
+    timezone: str | None = None
+    """The IANA zone that cron is meant in; left out, memory.timezone."""
+    prompt: str | None = None
+    """What the agent is to work on then, there. Write this or text."""
+    text: str | None = None
+    """What is said then, without a model."""
+    to: Annotated[Text, Field(examples=["subscribers"])]
+    """A person or a group, such as telegram-1001 or telegram--100123, or subscribers: all who gave /subscribe and its name."""
+    missed: Literal["run", "skip", "notify"] = "run"
+    """When it was due while Boswell was down. run: once, late. skip: not any more. notify: it is said that it was missed."""
+    grace: Annotated[float, Field(ge=0)] = 3600
+    """Seconds that it may be late without counting as missed; a minute always is in time."""
 
 
 class EmbeddingsConfig(Section):
@@ -293,6 +316,8 @@ class Config(Section):
     """What is different in some chats, by the id of a group, channel or person; * at the end for many, the longest counts."""
     streams: StreamsConfig = StreamsConfig()
     """How conversations are kept."""
+    schedules: dict[str, ScheduleConfig] = Field(default_factory=dict)
+    """What is done by the clock, by names of your own."""
     limits: LimitsConfig = LimitsConfig()
     """What it may cost. A day is one of the person's time zone; for chats and totals of memory.timezone."""
     memory: MemoryConfig = MemoryConfig()

@@ -36,7 +36,7 @@ def keys(section: Any, home: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
         inner, key = below(section, name), (*home, name)
         yield key
         if get_origin(inner) is dict:
-            entry = {"models": "main", "chats": "telegram--100123"}[name]
+            entry = {"models": "main", "chats": "telegram--100123", "schedules": "news"}[name]
             inner, key = below(inner, entry), (*key, entry)
         if is_section(inner):
             yield from keys(inner, key)
@@ -62,7 +62,8 @@ def test_the_example_shows_every_key_in_the_order_of_the_schema() -> None:
 def test_the_example_shows_the_defaults() -> None:
     loaded = load(EXAMPLE, ENVIRON).config
     # They hold what has no default.
-    unlike: Any = {"models": True, "adapters": True, "access": True, "chats": True, "memory": {"embeddings"}}
+    unlike: Any = {key: True for key in ("models", "adapters", "access", "chats", "schedules")}
+    unlike["memory"] = {"embeddings"}
     assert loaded.model_dump(exclude=unlike) == Config().model_dump(exclude=unlike)
     assert loaded.access.policy == AccessConfig().policy
     assert loaded.adapters.telegram is not None
