@@ -8,7 +8,7 @@ An update's way through it, in order:
     setup                 what of the configuration works on turns, replaced whole at a reload
     turns                 one update worked through to its end, in guarded transactions; room: what a group said before
     limits                what it may cost: booked before each call, settled after it; usage: the reports; places: turns at a time
-    asides, commands      what is answered without a model; pairing: letting strangers in
+    asides, commands      what is answered without a model; pairing: letting strangers in; linking: who is one person
     agent                 the loop of model and tools, on a `stream` (a durable log and a bus) of `events`
       context, prompt     what of the log a model gets to see
       models/             providers behind one protocol; `demo` needs no key

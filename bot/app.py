@@ -30,6 +30,7 @@ from bot.commands import menu
 from bot.delivery import Delivery
 from bot.engine import Engine, SqliteEngine
 from bot.health import Health, Vitals, keep
+from bot.linking import Linking
 from bot.metrics import Counters, Metrics
 from bot.models.base import Model
 from bot.pairing import Approvals
@@ -39,8 +40,8 @@ from bot.turns import Turns
 from bot.watch import Watch
 from config import Config
 from config.schema import AccessConfig
+from memory import calls, leases, links, people
 from memory import dead as letters
-from memory import leases, people
 from memory.database import Database, Tx, open_database
 from memory.journal import Journal
 from memory.state import AdapterState
@@ -212,7 +213,9 @@ def assemble(
     engine = SqliteEngine(database, turns, tasks, locks_path(config), config.streams.on_busy, now)
     approvals = Approvals(database, engine, setup.gate.approved, frozenset(connected))
     retry = partial(dead.take_up, database, connected, engine, delivery)
-    watch = Watch(database, [approvals.refresh, retry])
+    linking = Linking(database, engine, frozenset(connected))
+    turns.linked = linking.linked
+    watch = Watch(database, [approvals.refresh, linking.refresh, retry])
     turns.stir = watch.stir
 
     async def report() -> str:
@@ -249,7 +252,6 @@ def _reloader(
         built.clear()
         built.update(same)
         house.turns.setup = setup
-        house.turns.zones.clear()
         house.turns.places.resize(setup.concurrent_turns, setup.total_concurrent_turns)
         house.engine.on_busy = new.streams.on_busy
         tasks.create_task(_retire(retired, gone), name="models of the configuration before")
@@ -385,6 +387,8 @@ def prune(tx: Tx, at: float) -> None:
     letters.prune(tx, at)
     tx.run("turns_prune", before=before)  # once no row of the above points to them
     people.prune(tx, before)
+    links.prune(tx, at, before)
+    calls.prune(tx, before)
     limits.prune(tx, at)
 
 

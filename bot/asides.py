@@ -64,7 +64,16 @@ class Asides:
     async def _own(self, job: Job, name: str) -> tuple[str, dict[str, Any]]:
         """Say what we have to say of our own accord."""
         update = job.update
-        text = sentences.say("paired", update.person.language) if name == own.PAIRED else update.args
+        language = update.person.language
+        match name:
+            case own.PAIRED:
+                text = sentences.say("paired", language)
+            case own.LINKED:
+                text = sentences.say("linked_elsewhere", language, others=update.args)
+            case own.PARTED:
+                text = sentences.say("parted_elsewhere", language, others=update.args)
+            case _:
+                text = update.args
         if name == own.REMIND:
             zone = await self._turns.zone(update.person.id)
             await self.answer(job, text, f"own:{name}", partial(self._record, job, zone))

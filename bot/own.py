@@ -10,6 +10,8 @@ from adapters.base import Chat, Person, Update
 
 _SOURCE = "boswell"  # `<platform>:boswell`
 PAIRED = "paired"  # the command that a person's welcome is
+LINKED = "linked"  # they are one person with others (its arguments) from now on
+PARTED = "parted"  # they are so no more
 NOTICE = "notice"  # the command that says its arguments
 REMIND = "remind"  # likewise, and it stands in the person's transcript
 

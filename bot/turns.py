@@ -11,7 +11,7 @@ import hashlib
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -75,7 +75,7 @@ class Turns:
         self.report: Callable[[], Awaitable[str]] = _no_report  # set by who knows how the adapters are
         self.asides = Asides(self)
         self.places = Places(setup.concurrent_turns, setup.total_concurrent_turns)
-        self.zones: OrderedDict[str, str] = OrderedDict()
+        self.linked: Mapping[str, str] = {}  # see bot/linking.py
         self._homes: OrderedDict[str, str] = OrderedDict()
         self._calls: dict[int, list[ModelCall]] = {}  # of running turns, for those that are stopped
 
@@ -229,7 +229,8 @@ class Turns:
         problem = self._unreadable(setup, job.update)
         if problem:
             return await self.asides.unreadable(job, problem)
-        async with self.places.taken(job.update.person.id):
+        user_id = job.update.person.id
+        async with self.places.taken(self.linked.get(user_id, user_id)):
             # The turn's own time-out is inside the agent; this is for what hangs around it, or does not heed that one.
             watchdog = asyncio.get_running_loop().call_later(
                 setup.turn_timeout + GRACE, self._bark, job, asyncio.current_task()
@@ -328,7 +329,6 @@ class Turns:
         A turn that a limit forbids is ended by that transaction instead.
         """
         update = job.update
-        zone = await self.zone(update.person.id)
         jobs = [job, *job.more]
         lane = job.lane  # as it is now: when the unit runs, the chat may be about to get another id
 
@@ -339,6 +339,8 @@ class Turns:
             if claim is None:
                 raise Fenced(f"turn {job.id} is over already")
             self.remember_home(tx, update)
+            who = links.person(tx, update.person.id)
+            zone = who.timezone or setup.timezone
             resumed = claim.attempt > 1
             if not resumed and not admitted:
                 said_at, paced = self._said_at(update, at), not setup.gate.at_home(update.person)
@@ -356,7 +358,7 @@ class Turns:
             )
             if part is None:
                 raise Fenced(f"turn {job.id} has its reply already")
-            variables = _variables(tx, update, zone, str(job.id))
+            variables = _variables(tx, update, who.ids, zone, str(job.id))
             return _Turn(setup, claim, stream, part, variables, job, logged, new, first)
 
         turn = await self.database.write(unit)
@@ -414,6 +416,9 @@ class Turns:
 
     async def _tool_context(self, turn: _Turn, variables: Variables, key: str) -> ToolContext:
         await self.journal.flush()  # a turn that has ended is in its file before anybody reads there
+        if len(variables.people) > 1:  # who was parted while the turn runs reads nothing of the others any more
+            ids = await self.database.read(lambda tx: links.people(tx, variables.user_id))
+            variables = replace(variables, people=ids)
         said = tuple(
             event.text
             for event in turn.stream.of_turn(turn.claim.turn_id)
@@ -427,6 +432,7 @@ class Turns:
             update=turn.job.update,
             said=said,
             database=self.database,
+            reminders=turn.setup.reminders,
         )
 
     def _record(self, turn: _Turn, tx: Tx, calls: Sequence[ModelCall], reply: Reply | None) -> None:
@@ -577,7 +583,9 @@ class Turns:
 
     async def variables(self, update: Update, zone: str) -> Variables:
         """Who asks and where, for what is done outside a turn of the agent."""
-        return await self.database.read(lambda tx: _variables(tx, update, zone, ""))
+        return await self.database.read(
+            lambda tx: _variables(tx, update, links.people(tx, update.person.id), zone, "")
+        )
 
     def remember_home(self, tx: Tx, update: Update) -> None:
         """Keep where a person can be written to in private."""
@@ -589,18 +597,15 @@ class Turns:
                 self._homes.popitem(last=False)
 
     async def zone(self, user_id: str) -> str:
-        """A person's time zone: their own, or the configured one."""
-        zone = self.zones.get(user_id)
-        if zone is None:
-            row = await self.database.read(lambda tx: tx.one("person_get", user_id=user_id))
-            zone = (row and row["timezone"]) or self.setup.timezone
-            self.zones[user_id] = zone
-            if len(self.zones) > 10_000:
-                self.zones.popitem(last=False)
-        return zone
+        """A person's time zone: the one set for this user id, else for another one of theirs, else the configured one."""
+        return await self.database.read(lambda tx: self.zone_of(tx, user_id))
+
+    def zone_of(self, tx: Tx, user_id: str) -> str:
+        """As `zone`, inside a transaction."""
+        return links.person(tx, user_id).timezone or self.setup.timezone
 
 
-def _variables(tx: Tx, update: Update, zone: str, turn_id: str) -> Variables:
+def _variables(tx: Tx, update: Update, ids: tuple[str, ...], zone: str, turn_id: str) -> Variables:
     person, chat = update.person, update.chat
     aliases: tuple[str, ...] = ()
     if chat.kind == "group":  # a migrated group's older messages stand under its older ids
@@ -609,7 +614,7 @@ def _variables(tx: Tx, update: Update, zone: str, turn_id: str) -> Variables:
     pseudonym = hashlib.sha256(f"boswell:{person.id}".encode()).hexdigest()[:32]
     return Variables(
         user_id=person.id,
-        people=links.people(tx, person.id),
+        people=ids,
         chat_key=chat.key,
         chat_id=chat.id,
         platform=chat.platform,

@@ -14,6 +14,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from memory import links
 from memory.database import Database, Tx
 
 By = Literal["person", "model", "day", "chat"]
@@ -49,11 +50,13 @@ class Personal:
 
 
 def of_person(tx: Tx, user_id: str, zone: str, at: float) -> Personal:
-    """What a person has used."""
+    """What a person has used, under all their user ids."""
     today = datetime.fromtimestamp(at, ZoneInfo(zone)).date()
 
+    ids = links.people(tx, user_id)
+
     def since(moment: float) -> Calls:
-        return _calls(tx.one("usage_of_person", user_id=user_id, since=moment))
+        return sum((_calls(tx.one("usage_of_person", user_id=id_, since=moment)) for id_ in ids), Calls())
 
     return Personal(since(_begin(today, zone)), since(_begin(today - timedelta(days=29), zone)), since(0))
 

@@ -10,12 +10,14 @@ from adapters.base import Button, Menu
 from bot import sentences, usage
 from bot.closing import close
 from bot.commands.base import Answer, Command, CommandContext
+from bot.commands.linking import link, unlink
 from bot.commands.pairing import pair
 from bot.limits import Spent
 from bot.text import split
 from bot.tools.base import ToolProblem
 from bot.tools.history import read_history, render_history
 from config.checks import nearest_zone
+from memory import links
 from memory.database import Tx
 
 HISTORY_PAGE = 3500  # characters of a history at a time, where there is a button for more
@@ -100,10 +102,10 @@ async def _timezone(ctx: CommandContext) -> Answer:
         if not names:
             return Answer(ctx.say("timezone_unknown"))
         return Answer(ctx.say("timezone_near", zones=ctx.say("timezone_or").join(names)))
-    turns.zones[user_id] = zone
 
     def store(tx: Tx) -> None:
-        tx.run("person_timezone", user_id=user_id, timezone=zone)
+        for one in links.people(tx, user_id):
+            tx.run("person_timezone", user_id=one, timezone=zone)
 
     return Answer(ctx.say("timezone_set", zone=zone, time=_time(turns.now(), zone)), store)
 
@@ -161,6 +163,8 @@ COMMANDS: dict[str, Command] = {
     "history": Command("help_history", _history),
     "timezone": Command("help_timezone", _timezone),
     "usage": Command("help_usage", _usage),
+    "link": Command("help_link", link),
+    "unlink": Command("help_unlink", unlink),
     "pair": Command("help_pair", pair, operators=True),
     "status": Command("help_status", _status, operators=True),
 }

@@ -35,6 +35,16 @@ class CommandContext:
         return sentences.say(key, self.job.update.person.language, **values)
 
 
+def described(user_id: str, name: str) -> str:
+    """Who it is, by their id; what they call themselves is only what they say, and can not act as Markdown."""
+    return f"{user_id} (“{name.translate(_MARKS)}”)" if name else user_id
+
+
+_MARKS = {
+    ord(char): " " for char in "*_`[]()<>#|~\\@:/\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+}
+
+
 @dataclass(frozen=True)
 class Answer:
     """What is said back, what is written in the same transaction, and what can be pressed below it.

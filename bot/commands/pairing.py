@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.commands.base import Answer, CommandContext
+from bot.commands.base import Answer, CommandContext, described
 from memory import people
 from memory.database import Tx
 
@@ -24,7 +24,9 @@ async def pair(ctx: CommandContext) -> Answer:
             found = people.decide(tx, rest, approve, person.id, at)
             if found is None:
                 return ctx.say("no_such_code")
-            return ctx.say("pair_approved" if approve else "pair_denied", person=_described(found))
+            return ctx.say(
+                "pair_approved" if approve else "pair_denied", person=described(found.user_id, found.name)
+            )
 
         return Answer(decide, stirs=True)
     if verb == "revoke" and rest:
@@ -38,14 +40,4 @@ async def pair(ctx: CommandContext) -> Answer:
     waiting = await turns.database.read(lambda tx: people.pending(tx, at))
     if not waiting:
         return Answer(ctx.say("nobody_waits"))
-    return Answer("\n".join(f"- `{one.code}` {_described(one)}" for one in waiting))
-
-
-def _described(one: people.Pairing) -> str:
-    """Who it is, by their id; what they call themselves is only what they say, and can not act as Markdown."""
-    return f"{one.user_id} (“{one.name.translate(_MARKS)}”)" if one.name else one.user_id
-
-
-_MARKS = {
-    ord(char): " " for char in "*_`[]()<>#|~\\@:/\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-}
+    return Answer("\n".join(f"- `{one.code}` {described(one.user_id, one.name)}" for one in waiting))
