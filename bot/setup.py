@@ -15,6 +15,7 @@ from bot.access import Gate
 from bot.agent import Agent
 from bot.limits import Limits
 from bot.models.base import Model
+from bot.reminders import Bounds
 from config import Config
 from config.schema import ChatConfig, GroupsConfig, Price
 
@@ -33,6 +34,9 @@ class Setup:
         self.concurrent_turns = config.limits.concurrent_turns
         self.total_concurrent_turns = config.limits.total_concurrent_turns
         self.message_chars = config.limits.message_chars
+        self.reminders = Bounds(
+            config.limits.reminders, config.limits.reminder_repeat, config.limits.reminder_days
+        )
         self.timezone = config.memory.timezone
         self.turn_timeout = config.agent.turn_timeout
         self.context_tokens = config.streams.context_tokens

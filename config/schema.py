@@ -31,7 +31,7 @@ class AgentConfig(Section):
     """A file to read the system prompt from, relative to the configuration file."""
     model: str = "main"
     """A name under models."""
-    tools: tuple[Literal["history", "clock"], ...] = ("history", "clock")
+    tools: tuple[Literal["history", "reminders", "clock"], ...] = ("history", "reminders", "clock")
     """The tools that the model may call."""
     max_tool_rounds: Annotated[int, Field(ge=0, le=100)] = 8
     """How many times in one turn the model may call tools before it must answer."""

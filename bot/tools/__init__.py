@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from bot.tools.base import Tool, tool
 from bot.tools.clock import clock
 from bot.tools.history import history
+from bot.tools.reminders import cancel_reminder, list_reminders, set_reminder
 
 ALL: Mapping[str, tuple[Tool, ...]] = {
     "history": (tool(history),),
+    "reminders": (tool(set_reminder), tool(list_reminders), tool(cancel_reminder)),
     "clock": (tool(clock),),
 }
 

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from adapters.base import Update
 from bot.events import ToolCall, Variables
 from bot.models.base import ToolSpec
+from bot.reminders import Bounds
 from memory.database import Database
 from memory.transcripts import Transcripts
 
@@ -39,6 +40,7 @@ class ToolContext:
     update: Update | None = None
     said: tuple[str, ...] = ()
     database: Database | None = None
+    reminders: Bounds = Bounds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,267 @@
+"""Reminders, the people's side: what may be set, how it is told, and who may see and cancel which. For the tools and `/remind`.
+
+Whose they are and where they go follows from the ask alone, and never from an argument. In private a person sees all of their
+reminders; in a group those that were set for that group.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from datetime import time as Time  # noqa: N812 - `time` is what is asked for
+
+from adapters.base import Chat, Update, clean
+from bot import times, triggers, when
+from bot.events import Variables
+from bot.scope import may_be_told
+from bot.sentences import say
+from bot.text import is_blank
+from bot.triggers import DAY, Cron, Every, Once, Trigger
+from bot.when import Impossible
+from config.cron import CronProblem, parse
+from memory import schedules
+from memory.database import Tx
+from memory.schedules import Schedule
+from memory.transcripts import Place
+
+MOST_CHARS = 4000  # of what a reminder says
+NEXT = 3  # of something that repeats so many times are told when it is set
+SHOWN_CHARS = 200  # of that, in a list
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What people may set: so many each, repeating no sooner than so many seconds, at most so many days ahead. None: any."""
+
+    count: int | None = None
+    repeat: float | None = None
+    days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When a reminder is due, checked against the clock and the bounds. `note` is the key of a sentence about it, or ""."""
+
+    trigger: Trigger
+    zone: str
+    first: float
+    until: float | None = None
+    note: str = ""
+    asked: str = ""  # the time of day that the note is about
+
+
+def plan(phrase: when.Phrase, zone: str, now: float, bounds: Bounds, start: float | None = None) -> Plan:
+    """When it is due, by the clock of the zone. What repeats begins no earlier than `start`. Raises `Impossible`."""
+    until, note, asked = None, "", ""
+    if phrase.until is not None:
+        until, _ = times.instant(phrase.until, zone)
+    begin = now if start is None else max(now, start - 1)
+    trigger: Trigger
+    match phrase.when:
+        case when.After(seconds):
+            trigger = Once(now + seconds)
+        case when.Once(at):
+            instant, note = times.instant(at, zone)
+            trigger, asked = Once(instant), f"{at:%H:%M}"
+        case when.Every(seconds, None):
+            trigger = Every(seconds, now + seconds if start is None else start)
+        case when.Every(seconds, first) if first is not None:
+            anchor, note = times.instant(first, zone)
+            trigger, asked = Every(seconds, anchor), f"{first:%H:%M}"
+        case when.Rule(cron):
+            trigger = Cron(cron)
+    try:
+        due = triggers.next_after(trigger, zone, begin)
+    except (OverflowError, ValueError, OSError):
+        due = None
+    if due is None or (isinstance(trigger, Once) and due <= now):
+        if isinstance(trigger, Once) and trigger.at <= now:
+            raise Impossible("when_past", time=f"{times.clock(trigger.at, zone):%Y-%m-%d %H:%M}")
+        raise Impossible("when_never")
+    if until is not None and until < due:
+        raise Impossible("when_never")
+    if bounds.days is not None and due > now + bounds.days * DAY:
+        raise Impossible("reminder_too_far", days=bounds.days)
+    if bounds.repeat is not None and (gap := times.shortest_gap(trigger, zone, due)) < bounds.repeat:
+        raise Impossible("reminder_too_often", minutes=_minutes(gap), least=_minutes(bounds.repeat))
+    return Plan(trigger, zone, due, until, note, asked)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{math.ceil(seconds / 6) / 10:g}"
+
+
+def read(text: str, zone: str, now: datetime, otherwise: Time = when.MORNING) -> when.Phrase:
+    """A time as a person or a model writes it: plain English, ISO, or a cron expression. Raises `Impossible`."""
+    text = text.strip()
+    exact = _expression(text) or _iso(text, zone)
+    phrase = when.Phrase(exact) if exact else when.parse(text, now, otherwise)
+    if phrase is None:
+        raise Impossible("when_unclear", phrase=text[:60])
+    return phrase
+
+
+def read_end(text: str, zone: str, now: datetime) -> datetime:
+    """Until when something is to repeat, as a model writes it. Raises `Impossible`."""
+    exact = _iso(text, zone)
+    found = exact.at if exact else when.parse_end(text, now)
+    if found is None:
+        raise Impossible("when_unclear", phrase=text[:60])
+    return found
+
+
+def _iso(text: str, zone: str) -> when.Once | None:
+    """A date and a time. An offset has to be that of the zone: a model that says another one has reckoned for another clock."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if ":" not in text:
+        return None  # a date alone is for the words
+    shown = found.replace(tzinfo=None)
+    if found.tzinfo is None:
+        return when.Once(shown)
+    for fold in (0, 1):
+        here = shown.replace(tzinfo=times.there(zone), fold=fold)
+        if here.utcoffset() == found.utcoffset():
+            return when.Once(shown.replace(fold=fold))
+    raise Impossible("when_offset", time=f"{shown:%Y-%m-%dT%H:%M}", zone=zone)
+
+
+def _expression(text: str) -> when.Rule | None:
+    """A cron expression; None if it is none. Weekdays go by name: programs do not agree on their numbers."""
+    fields = text.split()
+    if len(fields) != 5 or not _FIELD.fullmatch(fields[0]):
+        return None
+    try:
+        parse(text)
+    except CronProblem as exc:
+        raise Impossible("when_no_rule", what=exc.what, instead=exc.instead) from exc
+    if any(char.isdigit() for char in fields[4].partition("/")[0]):
+        raise Impossible("when_weekday_numbers")
+    return when.Rule(text.lower())
+
+
+_FIELD = re.compile(r"[\d*,/-]+", re.ASCII)  # of minutes
+
+
+# Whose they are -----------------------------------------------------------------------------------------------------
+
+
+def add(
+    tx: Tx,
+    variables: Variables,
+    update: Update,
+    text: str,
+    planned: Plan,
+    bounds: Bounds,
+    at: float,
+    *,
+    work: bool,
+) -> Schedule:
+    """Set a reminder for who asks, to be delivered where they ask. Raises `Impossible` if they have too many."""
+    have = schedules.count(tx, variables.people)
+    if bounds.count is not None and have >= bounds.count:
+        raise Impossible("reminder_too_many", count=have, most=bounds.count)
+    schedule = Schedule(
+        kind="reminder",
+        platform=update.chat.platform,
+        user_id=variables.user_id,
+        person=asdict(update.person),
+        chat=asdict(update.chat),
+        chat_key=update.chat.key,
+        text=text,
+        work=work,
+        trigger=triggers.dump(planned.trigger),
+        zone=planned.zone,
+        next_at=planned.first,
+        until=planned.until,
+        created_at=at,
+    )
+    return replace(schedule, id=schedules.add(tx, schedule))
+
+
+def wording(text: str) -> str:
+    """What a reminder is to say, fit to be kept. Raises `Impossible` for nothing, and for too much."""
+    text = clean(text).strip()
+    if is_blank(text):
+        raise Impossible("reminder_empty")
+    if len(text) > MOST_CHARS:
+        raise Impossible("reminder_too_long", most=MOST_CHARS)
+    return text
+
+
+def visible(tx: Tx, variables: Variables) -> list[Schedule]:
+    """The reminders of who asks that may be told where they ask, the next first."""
+    found = schedules.of_people(tx, variables.people)
+    return [one for one in found if may_be_told(variables, _place(one))]
+
+
+def cancel(tx: Tx, variables: Variables, number: int) -> Schedule | None:
+    """Take back one of those; what it was, or None if it is none of them."""
+    if all(one.id != number for one in visible(tx, variables)):
+        return None
+    return schedules.cancel(tx, number, variables.people)
+
+
+def _place(schedule: Schedule) -> Place | None:
+    if not schedule.chat:
+        return None
+    chat = Chat(**schedule.chat)
+    if chat.kind == "private":
+        return None
+    return Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
+
+
+# In words -----------------------------------------------------------------------------------------------------------
+
+
+def confirmed(schedule: Schedule, planned: Plan, language: str = "") -> str:
+    """That it is set, and for when: to be said back, so that a time that was meant in another way is noticed."""
+    zone, until = planned.zone, planned.until
+    if isinstance(planned.trigger, Once):
+        told = say(
+            "reminder_set", language, id=schedule.id, moment=times.moment(planned.first, zone, language)
+        )
+    else:
+        following = times.moments(planned.trigger, zone, planned.first, until, NEXT)
+        told = say(
+            "reminder_set_repeating",
+            language,
+            id=schedule.id,
+            rule=times.rule(planned.trigger, zone, language),
+            moments="; ".join(times.moment(each, zone, language) for each in following),
+        )
+    parts = [told]
+    if until is not None:
+        parts.append(say("reminder_until", language, moment=times.moment(until, zone, language)))
+    if planned.note:
+        parts.append(say(planned.note, language, time=planned.asked))
+    return " ".join(parts)
+
+
+def line(schedule: Schedule, language: str = "", *, here: str = "") -> str:
+    """One line of a list; of a reminder for another chat than `here` it tells for which."""
+    trigger, zone = triggers.load(schedule.trigger), schedule.zone
+    told = times.moment(schedule.next_at, zone, language)
+    if not isinstance(trigger, Once):
+        told = say("reminder_repeats", language, rule=times.rule(trigger, zone, language), moment=told)
+    if schedule.until is not None:
+        told = f"{told}, {say('until_moment', language, moment=times.moment(schedule.until, zone, language))}"
+    marks = []
+    if schedule.work:
+        marks.append(say("reminder_is_work", language))
+    if schedule.chat and schedule.chat_key != here and schedule.chat["kind"] != "private":
+        marks.append(say("reminder_elsewhere", language, chat=schedule.chat["title"] or schedule.chat_key))
+    if schedule.state == "paused":
+        marks.append(say("reminder_paused", language))
+    text = " ".join(schedule.text.split())
+    text = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]} …"
+    return f"{schedule.id}: {told}{''.join(f' ({mark})' for mark in marks)}: {text}"
+
+
+def impossible(exc: Impossible, language: str = "") -> str:
+    """The sentence that says why a time can not be."""
+    return say(exc.key, language, **exc.values)
