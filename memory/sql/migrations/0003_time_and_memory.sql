@@ -43,7 +43,8 @@ CREATE TABLE erasures (                             -- people whose everything i
     upto      INTEGER,                              -- the last row of the inbox that goes; what came later stays. NULL: not begun
     erased_at REAL,                                 -- when rows and files were gone; NULL: they are not
     done_at   REAL,                                 -- when nothing of them was left in the database's files; NULL: it is owed
-    tell      TEXT NOT NULL DEFAULT ''              -- JSON of where to say that it is done; '': nowhere, or it was said
+    tell      TEXT NOT NULL DEFAULT '',             -- JSON of where to say that it is done; '': nowhere, or it was said
+    spent     TEXT NOT NULL DEFAULT '[]'            -- JSON list of the scopes of `spend` whose running day was left
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE forget_codes (                         -- with which people confirm that they want to be forgotten
     user_id    TEXT PRIMARY KEY,
@@ -103,6 +104,12 @@ CREATE TABLE subscriptions (                        -- who gets an operator's sc
     chat    TEXT NOT NULL,                          -- JSON of the chat
     at      REAL NOT NULL,
     PRIMARY KEY (name, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tool_calls (                           -- calls that changed something: running again, they change nothing
+    key  TEXT PRIMARY KEY,
+    said TEXT NOT NULL,                             -- nobody's words
+    at   REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 ALTER TABLE streams ADD COLUMN active_at REAL NOT NULL DEFAULT 0;  -- when something was last said in it
