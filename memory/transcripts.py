@@ -190,13 +190,13 @@ def read_heading(heading: str) -> tuple[str, Place | None]:
 
 
 def _headings(record: TurnRecord) -> Iterator[str]:
-    """Headings for a section that begins with this turn, best first: its second, then the seconds after it."""
+    """Headings for a section that begins with this turn, best first: its second, those after it, those before it, of its day."""
     suffix = place_suffix(record.place) if record.place else ""
-    at = record.at
-    while True:
-        local = local_time(at, record.timezone)
-        yield f"{local:%H:%M:%S} {local:%Z}{suffix}"
-        at += 1
+    day = local_time(record.at, record.timezone).date()
+    for at, step in ((record.at, 1), (record.at - 1, -1)):
+        while (local := local_time(at, record.timezone)).date() == day:
+            yield f"{local:%H:%M:%S} {local:%Z}{suffix}"
+            at += step
 
 
 # Some editors put a byte order mark at the start of the file. Anywhere else it is a part of what somebody said.
@@ -433,6 +433,25 @@ class Transcripts:
             last = _spans(data)[-1]
             self._remember(path, size, last.heading, len(_turn_starts(data, last)))
         return Written(path, plan.heading, size, plan.turns)
+
+    def remove(self, user_id: str, day: date) -> None:
+        """Remove the file of a day, durably; the folder as well where nothing else is in it. Harmless to repeat."""
+        path = self.path(user_id, day)
+        with self._lock:
+            self._ends.pop(path, None)
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            files.sync_folder(path.parent)
+            with contextlib.suppress(OSError):  # something is in it
+                path.parent.rmdir()
+
+    def forget(self, user_id: str) -> None:
+        """Remove a person's folder with all that is in it, durably. Harmless to repeat."""
+        folder = self.folder(user_id)
+        with self._lock:
+            for path in [path for path in self._ends if path.parent == folder]:
+                del self._ends[path]
+        files.remove_folder(folder)
 
     def _remember(self, path: Path, size: int, heading: str, turns: int) -> None:
         end = _End(size, path.stat().st_mtime_ns, heading, turns)

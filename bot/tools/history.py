@@ -18,12 +18,14 @@ from pydantic import Field
 from bot.events import Variables
 from bot.scope import may_be_told
 from bot.tools.base import ToolContext, ToolProblem
+from memory import days as days_
 from memory.transcripts import Message, Place, Section, Transcripts, local_time, render
 
 MAX_CHARS = 24_000  # of what was said, in one answer: about 6,000 tokens
 MAX_MESSAGE_CHARS = 6_000  # so that one pasted book does not push the rest of the day out
 MAX_DAYS = 366
 _MESSAGE_COST = 20  # characters around each message
+_DATES_APART = timedelta(days=2)  # of two places of the earth, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,15 @@ def read_history(
     for people and models if a date can not be understood.
     """
     today = local_time(now, variables.timezone).date()
-    first, last = _range(today, date, start, end)
+    dates = days_.dates(transcripts, variables.people)
+    # Who has travelled west over the date line was in a later day than today: until now means until then.
+    newest = max((day for day in dates if day - today <= _DATES_APART), default=today)
+    first, last = _range(today, max(today, newest), date, start, end)
     notes = []
     if (last - first).days >= MAX_DAYS:
         first = last - timedelta(days=MAX_DAYS - 1)
         notes.append(f"Only the last {MAX_DAYS} days of that range were looked at, from {first}.")
 
-    dates = transcripts.dates(variables.user_id)
     reader = _Reader(transcripts, variables)
     days, cut = reader.newest([day for day in dates if first <= day <= last])
     nearest: list[Date] = []
@@ -115,8 +119,13 @@ class _Reader:
 
     def sections(self, day: Date) -> list[Section]:
         """What may be read out where they ask, of a day."""
-        sections = self._transcripts.day(self._variables.user_id, day)
-        return [s for s in sections if (s.messages or s.stray) and may_be_told(self._variables, s.place)]
+        who = self._variables
+        found = days_.sections(self._transcripts, who.people, day, who.timezone)
+        return [
+            section if user_id == who.user_id else _from_elsewhere(section, user_id, who.platform)
+            for user_id, section in found
+            if (section.messages or section.stray) and may_be_told(who, section.place)
+        ]
 
     def first_with_something(self, days: Iterable[Date]) -> Date | None:
         return next((day for day in islice(days, MAX_DAYS) if self.sections(day)), None)
@@ -145,6 +154,15 @@ class _Reader:
         return days[::-1], []
 
 
+def _from_elsewhere(section: Section, user_id: str, platform: str) -> Section:
+    """A section of another user id of theirs: a private conversation says on which platform it was."""
+    there = user_id.partition("-")[0]
+    if section.place is not None or there == platform:
+        return section
+    heading, time = (f"{text} · {there}".strip(" ·") for text in (section.heading, section.time))
+    return replace(section, heading=heading, time=time)
+
+
 def _fitting(section: Section, room: int) -> tuple[Section, int]:
     """The section with as many of its last messages as there is room for, and the room that is left (0: it was too small)."""
     kept: list[Message] = []
@@ -165,7 +183,9 @@ def _shortened(text: str) -> str:
     return f"{text[:MAX_MESSAGE_CHARS]} […{len(text) - MAX_MESSAGE_CHARS:,} more characters]"
 
 
-def _range(today: Date, date: str | None, start: str | None, end: str | None) -> tuple[Date, Date]:
+def _range(
+    today: Date, newest: Date, date: str | None, start: str | None, end: str | None
+) -> tuple[Date, Date]:
     """The days that are meant. A model that has nothing to say for an argument may send an empty one."""
     date, start, end = ((text or "").strip() for text in (date, start, end))
     if date and (start or end):
@@ -173,7 +193,7 @@ def _range(today: Date, date: str | None, start: str | None, end: str | None) ->
     if not (start or end):
         day = _day(date, today) if date else today
         return day, day
-    last = _day(end, today) if end else today
+    last = _day(end, today) if end else newest
     first = _day(start, today) if start else Date.fromordinal(max(1, last.toordinal() - MAX_DAYS + 1))
     if first > last:
         raise ToolProblem(f"The range is empty: it starts on {first} and ends on {last}, before that.")
