@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 AROUND = 1  # messages before and after a passage that come with it
+_SHARES = ((1, 0.5), (-1, 0.3), (2, 0.2))  # of a message's score, for what stands so far behind it
+_POOL = 60  # of the best matches, from which the neighbours get their shares
+_MANY = 10_000  # matches of a query that is more than words
 _MOST_OPEN = 32  # indexes that are kept open for the next search
 _VERSION = zlib.crc32(f"{words.VERSION} {index_schema()}".encode()) & 0x7FFFFFFF
 _SQL = queries("index.sql")
@@ -64,12 +67,13 @@ class IndexStopped(MemoryFault):
 class Passage:
     """Something that was found, and where it stands.
 
-    `role` is that of the message, or `note` for text from other hands and summaries. `before` and `after` are the messages next
-    to it in its conversation. The higher the `score`, the better. `key` names it in the person's index.
+    `role` is that of the message; `note` for text from other hands and for summaries; `fact`, or `former fact` for one that holds
+    no more. `date` is None for a fact that has none. `before` and `after` are the messages next to it in its conversation. The
+    higher the `score`, the better. `key` names it in the person's index.
     """
 
     user_id: str
-    date: Date
+    date: Date | None
     heading: str
     place: Place | None
     role: str
@@ -110,21 +114,21 @@ class Index:
         allowed: Callable[[Place | None], bool] = everywhere,
         limit: int = 10,
     ) -> list[Passage]:
-        """What these user ids' files have for a query, best first; see `words.match` for what a query is.
+        """What these user ids' files have for a query, best first; see `words.parse` for what a query is.
 
         `first` and `last` are the days between which it was said, both included; `allowed` says of a place (None: in private)
         whether it counts. Whatever the query holds, nothing is raised on its account.
         """
-        expression = words.match(query)
-        if expression is None:
+        asked = words.parse(query)
+        if not asked:
             return []
         found: list[Passage] = []
         for user_id in dict.fromkeys(people):
             person = self._person(user_id)
 
             def find(connection: sqlite3.Connection, person: _Person = person) -> list[Passage]:
-                rows = _find(connection, expression, first, last, allowed, limit)
-                return _passages(connection, person.user_id, rows)
+                scores = _find(connection, asked, first, last, allowed, limit)
+                return _passages(connection, person.user_id, scores, limit)
 
             found += self._use(person, find) or []
         return sorted(found, key=lambda passage: -passage.score)[:limit]
@@ -168,8 +172,13 @@ class Index:
 
     def passages(self, user_id: str, scores: Mapping[int, float]) -> list[Passage]:
         """The passages of some keys with their scores, best first; keys that are gone are passed over."""
-        best = sorted(scores.items(), key=lambda item: -item[1])
-        return self.use(user_id, lambda connection: _passages(connection, user_id, best)) or []
+
+        def read(connection: sqlite3.Connection) -> list[Passage]:
+            keys = json.dumps([*scores])
+            spots = {at: scores[key] for at, key in connection.execute(_SQL["units_spots"], {"keys": keys})}
+            return _passages(connection, user_id, spots, len(spots))
+
+        return self.use(user_id, read) or []
 
     def forget(self, user_id: str) -> None:
         """Remove a person's index. It comes back as soon as it is used while there are files in their folder."""
@@ -344,7 +353,7 @@ def _scope(
     """Days and places, as the queries take them."""
     places = [key for key, *place in connection.execute(_SQL["places_all"]) if allowed(Place(*place))]
     return {
-        "first": (first or Date.min).isoformat(),
+        "first": first.isoformat() if first else "",
         "last": (last or Date.max).isoformat(),
         "private": allowed(None),
         "places": json.dumps(places),
@@ -353,43 +362,69 @@ def _scope(
 
 def _find(
     connection: sqlite3.Connection,
-    expression: str,
+    query: words.Query,
     first: Date | None,
     last: Date | None,
     allowed: Callable[[Place | None], bool],
     limit: int,
-) -> list[tuple[int, float]]:
-    """The keys of the units that match best, and their scores."""
-    query, values = "words_find", {"match": expression, "most": limit}
+) -> dict[int, float]:
+    """Where the units stand that match best, and their scores."""
+    among, values = "", {}
     if first is not None or last is not None or allowed is not everywhere:
-        query, values = "words_find_among", values | _scope(connection, first, last, allowed)
-    return [(key, -rank) for key, rank in connection.execute(_SQL[query], values)]
+        among, values = "_among", _scope(connection, first, last, allowed)
+
+    def ranked(table: str, expression: str, most: int) -> dict[int, float]:
+        asked = {**values, "match": expression, "most": most}
+        return dict(connection.execute(_SQL[f"{table}_find{among}"], asked).fetchall()) if expression else {}
+
+    if not query.phrases and not query.beginnings:
+        return _with_neighbours(ranked("stems", query.words, max(_POOL, 4 * limit)))
+    scores = ranked("forms", query.phrases, _MANY)
+    others = [ranked("stems", query.words, _MANY), ranked("forms", query.beginnings, _MANY)]
+    for at, score in (item for other in others for item in other.items()):
+        if at in scores or not query.phrases:
+            scores[at] = scores.get(at, 0.0) + score
+    return scores
+
+
+def _with_neighbours(scores: Mapping[int, float]) -> dict[int, float]:
+    """With a share of each score for what stands next to it: the answer to a question seldom has its words.
+
+    Of these places many are empty.
+    """
+    shared = dict(scores)
+    for at, score in scores.items():
+        for distance, share in _SHARES:
+            shared[at + distance] = shared.get(at + distance, 0.0) + share * score
+    return shared
 
 
 def _passages(
-    connection: sqlite3.Connection, user_id: str, found: Iterable[tuple[int, float]]
+    connection: sqlite3.Connection, user_id: str, scores: Mapping[int, float], limit: int
 ) -> list[Passage]:
+    """The best of what stands at these places."""
+    spots = sorted(scores, key=lambda at: -scores[at])[: 3 * limit]
+    near = {at + distance for at in spots for distance in range(-AROUND, AROUND + 1)}
+    rows = {row[0]: row[1:] for row in connection.execute(_SQL["units_at"], {"spots": json.dumps([*near])})}
+
+    def messages(spots: Iterable[int]) -> tuple[Message, ...]:
+        there = (rows[at] for at in spots if at in rows)
+        return tuple((role, text) for _, _, _, role, text, *_ in there if role in ("user", "assistant"))
+
     passages = []
-    for key, score in found:
-        row = connection.execute(_SQL["units_get"], {"id": key}).fetchone()
-        if row is None:
-            continue
-        file, section, position, day, heading, role, text, *place = row
-        around = connection.execute(
-            _SQL["units_around"],
-            {"file": file, "section": section, "first": max(0, position - AROUND), "last": position + AROUND},
-        ).fetchall()
+    for at in [at for at in spots if at in rows][:limit]:
+        key, day, heading, role, text, *place = rows[at]
         passages.append(
             Passage(
                 user_id,
-                Date.fromisoformat(day),
+                Date.fromisoformat(day) if day else None,
                 heading,
                 None if place[0] is None else Place(*place),
                 role,
                 text,
-                tuple((said_by, said) for at, said_by, said in around if at < position),
-                tuple((said_by, said) for at, said_by, said in around if at > position),
-                score,
+                messages(range(at - AROUND, at)),
+                messages(range(at + 1, at + AROUND + 1)),
+                scores[at],
                 key,
             )
         )
@@ -400,5 +435,6 @@ def _tidy(connection: sqlite3.Connection) -> None:
     """Do what nobody had to wait for."""
     if connection.execute(_SQL["chores_all"]).fetchall():
         with units.transaction(connection):
-            connection.execute(_SQL["words_merge"])
+            connection.execute(_SQL["stems_merge"])
+            connection.execute(_SQL["forms_merge"])
             connection.execute(_SQL["chores_done"])

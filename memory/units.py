@@ -19,7 +19,7 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
-from memory import files, words
+from memory import facts, files, words
 from memory.sql import queries
 from memory.transcripts import Place, parse
 
@@ -68,7 +68,7 @@ def scan(folder: Path) -> dict[str, Stamp]:
 
 @lru_cache(maxsize=20_000)
 def _counts(name: str) -> bool:
-    return _day(name) is not None
+    return name == facts.FILE or _day(name) is not None
 
 
 def _day(name: str) -> date | None:
@@ -81,13 +81,34 @@ def _day(name: str) -> date | None:
 
 def read(path: Path) -> list[Unit]:
     """The units of a file, in its order; none if it is gone."""
-    day, found = path.stem, []
-    for number, section in enumerate(parse(files.read(path))):
+    data = files.read(path)
+    return _facts(data) if path.name == facts.FILE else _messages(path.stem, data)
+
+
+def _messages(day: str, data: bytes) -> list[Unit]:
+    found = []
+    for number, section in enumerate(parse(data)):
         if section.stray:
             found.append(Unit(number, NOTE, day, section.place, section.heading, "note", section.stray))
         for position, (role, text) in enumerate(section.messages):
             found.append(Unit(number, position, day, section.place, section.heading, role, text))
     return found
+
+
+def _facts(data: bytes) -> list[Unit]:
+    """Each in a section of its own: they are no conversation."""
+    return [
+        Unit(
+            number,
+            0,
+            str(fact.date or ""),
+            fact.place,
+            "",
+            "fact" if fact.valid else "former fact",
+            fact.text,
+        )
+        for number, fact in enumerate(facts.parse(data))
+    ]
 
 
 def update(
@@ -167,7 +188,8 @@ class _Batch:
 
     def _remove(self, gone: list[tuple[int, str]]) -> None:
         if gone:
-            self._many(_SQL["words_remove"], ((key, *words.columns(text)) for key, text in gone))
+            for query in ("stems_remove", "forms_remove"):
+                self._many(_SQL[query], ((key, words.fold(text)) for key, text in gone))
             self._many(_SQL["units_remove"], ((key,) for key, _ in gone))
             self._run(_SQL["chores_add"], {"name": "merge"})
 
@@ -176,9 +198,9 @@ class _Batch:
         self._last += len(added)
         self.added += len(added)
         self._many(_SQL["units_add"], ((key, file, *row) for key, row in enumerate(added, first)))
-        self._many(
-            _SQL["words_add"], ((key, *words.columns(str(row[-1]))) for key, row in enumerate(added, first))
-        )
+        folded = [(key, words.fold(str(row[-1]))) for key, row in enumerate(added, first)]
+        for query in ("stems_add", "forms_add"):
+            self._many(_SQL[query], folded)
 
     def _place(self, place: Place | None) -> int | None:
         if place is None:

@@ -1,17 +1,19 @@
 """Words as they are looked for: what is the same word to a reader, in any script, and the little query language of people.
 
-The full-text index (SQLite FTS5, tokenizer `porter unicode61`) has two columns: `stems`, where an English word is found by its
-other forms, and `exact`, for "phrases" and beginnings*. What goes into the index and what is asked of it pass through
-`fold` alike; nothing that a person writes reaches FTS5 as its syntax.
+A full-text index (SQLite FTS5) has every text twice: among `stems`, where an English word is found by its other forms, and
+among `forms`, for "phrases" and beginnings*. What goes into the index and what is asked of it pass through `fold` alike;
+nothing that a person writes reaches FTS5 as its syntax.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 
-VERSION = 1  # of what `columns` makes of a text: with another one every index is made anew
+VERSION = 1  # of what `fold` makes of a text: with another one every index is made anew
 MOST_CHARS = 4000  # of a query; what is longer was pasted, and is looked for by its beginning
 MOST_TERMS = 64
 
@@ -30,9 +32,6 @@ _ACCENTS = re.compile(
     "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670]+"
 )
 
-# The stemmer knows the letters a to z alone: what it must leave as it is stands in letters that hardly anybody writes.
-_UNSTEMMED = str.maketrans({chr(ord("a") + i): chr(0x250 + i) for i in range(26)})
-
 # Words that are in every question, and tell nothing of what is looked for.
 _FUNCTION_WORDS = (
     "a about after all also am an and any are as at be been before but by can could did do does doing down for from had has "
@@ -42,6 +41,7 @@ _FUNCTION_WORDS = (
 )
 _TELLS_NOTHING = frozenset(_FUNCTION_WORDS.split())
 
+_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))
 _ITEM = re.compile(r'"([^"]*)"?|([^\s"]+)')
 
 
@@ -56,57 +56,52 @@ def fold(text: str) -> str:
     return _LETTER.sub(r" \g<0> ", unicodedata.normalize("NFC", text).lower())
 
 
-def columns(text: str) -> tuple[str, str]:
-    """A text as the index gets it: `stems`, `exact`."""
-    folded = fold(text)
-    return folded, folded.translate(_UNSTEMMED)
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for, as FTS5 expressions; an empty one has nothing.
 
-
-def match(query: str) -> str | None:
-    """The FTS5 expression for a query of people; None if there is nothing in it to look for.
-
-    It has words (any of them), "quoted phrases" (all of them, word for word) and beginnings*.
+    Of `words` (among the stems) and `beginnings` (among the forms) any may be there, `phrases` (among the forms) must all be.
     """
-    phrases: dict[str, None] = {}
-    stems: dict[str, None] = {}
-    beginnings: dict[str, None] = {}
-    for quoted, bare in _ITEM.findall(query[:MOST_CHARS].replace("“", '"').replace("”", '"')):
+
+    phrases: str
+    words: str
+    beginnings: str
+
+    def __bool__(self) -> bool:
+        return bool(self.phrases or self.words or self.beginnings)
+
+
+def parse(query: str) -> Query:
+    """The query of a person: words, "quoted phrases" and beginnings*. There is nothing that it must not hold."""
+    phrases: list[str] = []
+    plain: list[str] = []
+    beginnings: list[str] = []
+    for quoted, bare in _ITEM.findall(query[:MOST_CHARS].translate(_QUOTES)):
         if quoted:
-            if tokens := _tokens(fold(quoted)):
-                phrases[" ".join(tokens)] = None
+            phrases.append(" ".join(_tokens(fold(quoted))))
             continue
-        item = fold(bare)
-        pieces = item.split()
+        pieces = fold(bare).split()
         letters = [piece for piece in pieces if _LETTER.fullmatch(piece)]
-        stems |= dict.fromkeys(_pairs(letters))
-        for piece in (piece for piece in pieces if piece not in letters):
-            words = _words(piece)
-            if words and piece.endswith("*"):
-                beginnings[words.pop()] = None
-            stems |= dict.fromkeys(words)
-    told = [word for word in stems if word not in _TELLS_NOTHING]
-    if not told and not phrases and not beginnings:
-        told = list(stems)
-    return _expression(list(phrases)[:MOST_TERMS], told[:MOST_TERMS], list(beginnings)[:MOST_TERMS])
+        plain += _pairs(letters)
+        for piece in pieces:
+            if piece in letters:
+                continue
+            found = _words(piece)
+            if found and piece.endswith("*"):
+                beginnings.append(found.pop())
+            plain += found
+    telling = [word for word in plain if word not in _TELLS_NOTHING]
+    return Query(
+        _expression(phrases, " AND "),
+        _expression(telling if telling or phrases or beginnings else plain, " OR "),
+        _expression(beginnings, " OR ", "*"),
+    )
 
 
-def _expression(phrases: list[str], stems: list[str], beginnings: list[str]) -> str | None:
-    wanted = []
-    if stems:
-        wanted.append(f"{{stems}} : ({' OR '.join(map(_string, stems))})")
-    if beginnings:
-        parts = " OR ".join(f"{_string(word.translate(_UNSTEMMED))} *" for word in beginnings)
-        wanted.append(f"{{exact}} : ({parts})")
-    any_of = " OR ".join(f"({part})" for part in wanted)
-    if not phrases:
-        return any_of or None
-    parts = " AND ".join(_string(phrase.translate(_UNSTEMMED)) for phrase in phrases)
-    all_of = f"({{exact}} : ({parts}))"
-    return f"{all_of} OR ({all_of} AND ({any_of}))" if any_of else all_of
-
-
-def _string(tokens: str) -> str:
-    return f'"{tokens}"'  # letters, numbers, marks and spaces: nothing in it could end it
+def _expression(parts: Iterable[str], between: str, ending: str = "") -> str:
+    """Parts hold letters, numbers, marks and spaces only: nothing in them ends the string."""
+    strings = dict.fromkeys(f'"{part}"{ending}' for part in parts if part)
+    return between.join(list(strings)[:MOST_TERMS])
 
 
 def _pairs(letters: list[str]) -> list[str]:

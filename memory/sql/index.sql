@@ -19,7 +19,7 @@ INSERT INTO places (platform, kind, chat_id, title, thread) VALUES (:platform, :
 RETURNING id;
 
 -- name: units_of_file  What is indexed of a file.
-SELECT id, section, position, date, place, heading, role, text FROM units WHERE file = :file ORDER BY section, position;
+SELECT id, section, position, date, place, heading, role, text FROM units WHERE file = :file ORDER BY at;
 
 -- name: units_last  The highest number that a unit ever had.
 SELECT seq FROM sqlite_sequence WHERE name = 'units';
@@ -41,31 +41,79 @@ SELECT id FROM units
 WHERE date BETWEEN :first AND :last
   AND CASE WHEN place IS NULL THEN :private ELSE place IN (SELECT value FROM json_each(:places)) END;
 
--- name: units_get  A unit and its place.
-SELECT file, section, position, date, heading, role, text, platform, kind, chat_id, title, thread
-FROM units LEFT JOIN places ON places.id = units.place WHERE units.id = :id;
+-- name: units_spots  Where units stand.
+SELECT at, id FROM units WHERE id IN (SELECT value FROM json_each(:keys));
 
--- name: units_around  The messages before and after a unit, and itself.
-SELECT position, role, text FROM units
-WHERE file = :file AND section = :section AND position BETWEEN :first AND :last ORDER BY position;
+-- name: units_at  The units that stand somewhere, and their places.
+SELECT at, units.id, date, heading, role, text, platform, kind, chat_id, title, thread
+FROM units LEFT JOIN places ON places.id = units.place WHERE at IN (SELECT value FROM json_each(:spots));
 
--- name: words_add  A unit can be found.
-INSERT INTO words (rowid, stems, exact) VALUES (?, ?, ?);
+-- name: stems_add  A unit can be found.
+INSERT INTO stems (rowid, text) VALUES (?, ?);
 
--- name: words_remove  A unit can not be found any more. FTS5 wants to hear what it was given.
-INSERT INTO words (words, rowid, stems, exact) VALUES ('delete', ?, ?, ?);
+-- name: forms_add  A unit can be found.
+INSERT INTO forms (rowid, text) VALUES (?, ?);
 
--- name: words_merge  Merge all that was added and removed: nothing remains of what was removed.
-INSERT INTO words (words) VALUES ('optimize');
+-- name: stems_remove  A unit can not be found any more. FTS5 wants to hear what it was given.
+INSERT INTO stems (stems, rowid, text) VALUES ('delete', ?, ?);
 
--- name: words_find  The units that match best.
-SELECT rowid, rank FROM words WHERE words MATCH :match ORDER BY rank LIMIT :most;
+-- name: forms_remove  A unit can not be found any more.
+INSERT INTO forms (forms, rowid, text) VALUES ('delete', ?, ?);
 
--- name: words_find_among  The units of some days and places that match best; see units_readable.
-SELECT words.rowid, rank FROM words JOIN units ON units.id = words.rowid
-WHERE words MATCH :match AND units.date BETWEEN :first AND :last
+-- name: stems_merge  Merge all that was added and removed: nothing remains of what was removed.
+INSERT INTO stems (stems) VALUES ('optimize');
+
+-- name: forms_merge  The same.
+INSERT INTO forms (forms) VALUES ('optimize');
+
+-- name: stems_find  The units that match best, and where they stand.
+SELECT at, -score FROM (SELECT rowid AS id, rank AS score FROM stems WHERE stems MATCH :match ORDER BY rank LIMIT :most)
+CROSS JOIN units USING (id);
+
+-- name: stems_find_among  The same of some days and places; see units_readable.
+SELECT at, -rank FROM stems CROSS JOIN units ON units.id = stems.rowid
+WHERE stems MATCH :match AND date BETWEEN :first AND :last
   AND CASE WHEN place IS NULL THEN :private ELSE place IN (SELECT value FROM json_each(:places)) END
 ORDER BY rank LIMIT :most;
+
+-- name: forms_find  The units that match best, and where they stand.
+SELECT at, -score FROM (SELECT rowid AS id, rank AS score FROM forms WHERE forms MATCH :match ORDER BY rank LIMIT :most)
+CROSS JOIN units USING (id);
+
+-- name: forms_find_among  The same of some days and places; see units_readable.
+SELECT at, -rank FROM forms CROSS JOIN units ON units.id = forms.rowid
+WHERE forms MATCH :match AND date BETWEEN :first AND :last
+  AND CASE WHEN place IS NULL THEN :private ELSE place IN (SELECT value FROM json_each(:places)) END
+ORDER BY rank LIMIT :most;
+
+-- name: vectors_model  Whose vectors these are.
+SELECT name FROM vectors_model;
+
+-- name: vectors_model_set  They are this model's.
+INSERT INTO vectors_model (name) VALUES (:model);
+
+-- name: vectors_model_clear  They are nobody's.
+DELETE FROM vectors_model;
+
+-- name: vectors_clear  Another model is to make them all.
+DELETE FROM vectors;
+
+-- name: vectors_set  What a unit means, if it is still there.
+INSERT OR REPLACE INTO vectors (unit, vector) SELECT id, ?2 FROM units WHERE id = ?1;
+
+-- name: vectors_wanted  Units without a vector, the newest first, with the message before each.
+SELECT units.id, units.text, previous.text FROM units
+LEFT JOIN units AS previous ON previous.at = units.at - 1 AND units.position > 0
+WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE unit = units.id)
+ORDER BY units.id DESC LIMIT :most;
+
+-- name: vectors_among  Vectors of the units of some days and places; see units_readable.
+SELECT at, vector FROM units JOIN vectors ON vectors.unit = units.id
+WHERE length(vector) = :dimensions AND units.date BETWEEN :first AND :last
+  AND CASE WHEN place IS NULL THEN :private ELSE place IN (SELECT value FROM json_each(:places)) END;
+
+-- name: vectors_count  How many units have been seen to, of how many.
+SELECT (SELECT count(*) FROM vectors), (SELECT count(*) FROM units);
 
 -- name: chores_add  Something is to be done when nobody waits.
 INSERT INTO chores (name) VALUES (:name) ON CONFLICT DO NOTHING;

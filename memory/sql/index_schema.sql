@@ -21,17 +21,37 @@ CREATE TABLE units (                                -- what is found: a message,
     file     INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
     section  INTEGER NOT NULL,                      -- counted in the file
     position INTEGER NOT NULL,                      -- counted in the section; -1: stands before its messages
-    date     TEXT NOT NULL,
+    -- The order of everything: neighbours in a conversation are next to each other, and conversations far apart.
+    at       INTEGER GENERATED ALWAYS AS ((file << 40) | (section << 20) | (position + 1)) VIRTUAL,
+    date     TEXT NOT NULL,                         -- '': not known
     place    INTEGER REFERENCES places,             -- NULL: private
     heading  TEXT NOT NULL,
     role     TEXT NOT NULL,
     text     TEXT NOT NULL
 ) STRICT;
-CREATE INDEX units_order ON units (file, section, position);
+CREATE INDEX units_at ON units (at);
+CREATE INDEX units_file ON units (file);
 CREATE INDEX units_date ON units (date);
-CREATE VIRTUAL TABLE words USING fts5(
-    stems, exact, content = '', tokenize = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
+CREATE VIRTUAL TABLE stems USING fts5(              -- words in all their forms
+    text, content = '', tokenize = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
 );
+CREATE VIRTUAL TABLE forms USING fts5(              -- words as they were written
+    text, content = '', tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
+);
+CREATE TABLE vectors (                              -- what units mean; empty where no model can tell
+    unit   INTEGER PRIMARY KEY REFERENCES units ON DELETE CASCADE,
+    vector BLOB NOT NULL                            -- a signed byte per dimension; of the unit and the message before it
+) STRICT;
+CREATE TABLE vectors_model (                        -- whose vectors these are; one row, or none
+    name TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER vectors_unit_gone AFTER DELETE ON units BEGIN
+    DELETE FROM vectors WHERE unit IN (SELECT id FROM units WHERE at = old.at + 1);
+END;
+CREATE TRIGGER vectors_unit_moved AFTER UPDATE OF section, position ON units
+WHEN old.at <> new.at BEGIN
+    DELETE FROM vectors WHERE unit = new.id OR unit IN (SELECT id FROM units WHERE at = old.at + 1);
+END;
 CREATE TABLE chores (                               -- owed to the index, to be done when nobody waits
     name TEXT PRIMARY KEY
 ) STRICT;
