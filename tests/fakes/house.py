@@ -39,14 +39,16 @@ class House:
         self.folder = folder
         self._serial = int(time.time() * 1000)
 
-    def update(self, text: str, user: str = "1", chat: Chat | None = None, **more: Any) -> Update:
+    def update(
+        self, text: str, user: str = "1", chat: Chat | None = None, *, on: str = "memory", **more: Any
+    ) -> Update:
         self._serial += 1
         command, args = parse_command(text)
         values: dict[str, Any] = {
-            "source": "memory:test",
+            "source": f"{on}:test",
             "key": str(self._serial),
-            "chat": chat or Chat("memory", user),
-            "person": Person(f"memory-{user}", f"Person {user}"),
+            "chat": chat or Chat(on, user),
+            "person": Person(f"{on}-{user}", f"Person {user}"),
             "text": text,
             "message_id": f"m{self._serial}",
             "at": time.time(),
@@ -105,14 +107,16 @@ async def house(
     answers: Model | Sequence[Model],
     *,
     adapter: MemoryAdapter | None = None,
+    also: Sequence[MemoryAdapter] = (),
     recover: bool = True,
     now: Callable[[], float] = time.time,
     agent: dict[str, Any] | None = None,
     **sections: Any,
 ) -> AsyncIterator[House]:
-    """Start it; leaving the block is as abrupt as a kill for what still runs."""
+    """Start it, on the platforms of `also` as well; leaving the block is as abrupt as a kill for what still runs."""
     config = settings(folder, **sections)
     adapter = adapter or MemoryAdapter()
+    connected = {one.name: one for one in (adapter, *also)}
     chain = tuple(answers) if isinstance(answers, Sequence) else (answers,)
     defined = Agent(
         name="Boswell",
@@ -127,14 +131,14 @@ async def house(
         },
     )
     async with open_database(folder / "boswell.db") as database:
-        journal = Journal(database, Transcripts(folder / "memory"), ("memory-",))
+        journal = Journal(database, Transcripts(folder / "memory"), tuple(f"{name}-" for name in connected))
         try:
             async with asyncio.TaskGroup() as tasks:
                 setup = Setup(config, defined, Gate(config.access, set()))
-                parts = assemble(config, {"memory": adapter}, setup, database, journal, tasks, now)
-                if recover:
-                    await parts.delivery.recover("memory")
-                    await parts.engine.recover("memory")
+                parts = assemble(config, connected, setup, database, journal, tasks, now)
+                for name in connected if recover else ():
+                    await parts.delivery.recover(name)
+                    await parts.engine.recover(name)
                 yield House(parts, adapter, database, folder)
                 raise _Over  # noqa: TRY301 - ends the group, as abruptly as a kill
         except* _Over:
