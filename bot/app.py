@@ -43,6 +43,7 @@ from config.schema import AccessConfig
 from memory import calls, leases, links, people
 from memory import dead as letters
 from memory.database import Database, Tx, open_database
+from memory.facts import Facts
 from memory.journal import Journal
 from memory.state import AdapterState
 from memory.transcripts import Transcripts
@@ -209,7 +210,7 @@ def assemble(
     tasks.create_task(journal.run(), name="transcripts")
     metrics = metrics or Metrics()
     delivery = Delivery(database, metrics.watched(connected), tasks, now, migrated, metrics)
-    turns = Turns(database, setup, delivery, journal, now, metrics)
+    turns = Turns(database, setup, delivery, journal, Facts(config.memory_path), now, metrics)
     engine = SqliteEngine(database, turns, tasks, locks_path(config), config.streams.on_busy, now)
     approvals = Approvals(database, engine, setup.gate.approved, frozenset(connected))
     retry = partial(dead.take_up, database, connected, engine, delivery)

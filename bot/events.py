@@ -122,7 +122,8 @@ class Usage:
 class Variables:
     """What belongs to one ask: who asks, where, and in which zone. Tools take their scope from here.
 
-    `people` are all user ids of who asks, who may be one person on several platforms; `user_id` is the first of them.
+    `people` are all user ids of who asks, who may be one person on several platforms; `user_id` is the first of them. `facts` is
+    what they wanted to be remembered, as the system prompt has it.
     """
 
     user_id: str
@@ -135,6 +136,7 @@ class Variables:
     name: str = ""
     language: str = ""
     turn_id: str = ""
+    facts: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

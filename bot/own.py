@@ -28,7 +28,7 @@ def update(
 ) -> Update:
     """An update of our own: a command of ours, or a text for the agent to work on. `person` is who is spoken to."""
     return Update(
-        source=f"{chat.platform}:{_SOURCE}",
+        source=source(chat.platform),
         key=key,
         chat=chat,
         person=person,
@@ -41,7 +41,7 @@ def update(
 
 
 def pseudonym(platform: str, schedule: str) -> Person:
-    """Who an operator's schedule to a group counts as. No person has such an id: where there are groups, ids have no such letters."""
+    """Who an operator's schedule to a group counts as. Where there are groups, no person's id has such letters in it."""
     return Person(f"{platform}-schedule-{schedule}", schedule)
 
 
@@ -56,4 +56,9 @@ def speaks_for_nobody(update: Update) -> bool:
 
 def is_own(update: Update) -> bool:
     """Whether we entered it ourselves."""
-    return update.source == f"{update.chat.platform}:{_SOURCE}"
+    return update.source == source(update.chat.platform)
+
+
+def source(platform: str) -> str:
+    """The source of what we enter for that platform."""
+    return f"{platform}:{_SOURCE}"

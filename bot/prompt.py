@@ -1,4 +1,4 @@
-"""The system prompt. It does not change during a conversation, so that a provider's prompt cache holds."""
+"""The system prompt. It does not change during a conversation, unless the person's facts do, so that a provider's cache holds."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def _prompt(name: str, prompt: str, day: str, zone: str, private: bool) -> str:
 
 
 def system_prompt(name: str, prompt: str, opened_at: float, variables: Variables) -> str:
-    """The operator's prompt and what the assistant must know of its place. The date is the conversation's first day."""
+    """The operator's prompt and what the assistant must know of its place. The date is the conversation's first day.
+
+    What may change during a conversation, the person's facts, stands at the end.
+    """
     day = f"{datetime.fromtimestamp(opened_at, ZoneInfo(variables.timezone)):%A, %Y-%m-%d}"
-    return _prompt(name, prompt, day, variables.timezone, variables.private)
+    text = _prompt(name, prompt, day, variables.timezone, variables.private)
+    return f"{text}\n\n{variables.facts}" if variables.facts else text

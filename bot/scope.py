@@ -1,9 +1,12 @@
-"""What of a person's memory may be told where they ask: one rule for all that reads it."""
+"""What of a person's memory may be told where they ask; and where and when they said something. One rule for all."""
 
 from __future__ import annotations
 
+from adapters.base import Chat, Update
 from bot.events import Variables
 from memory.transcripts import Place
+
+_PLAUSIBLE = 2 * 86400.0  # seconds
 
 
 def may_be_told(variables: Variables, place: Place | None) -> bool:
@@ -15,3 +18,15 @@ def may_be_told(variables: Variables, place: Place | None) -> bool:
         return True
     chats = (variables.chat_id, *variables.extra.get("chat_aliases", ()))
     return place is not None and place.platform == variables.platform and place.chat_id in chats
+
+
+def place_of(chat: Chat) -> Place | None:
+    """The chat as memory keeps it; None for a private one."""
+    if chat.kind == "private":
+        return None
+    return Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
+
+
+def said_at(update: Update, now: float) -> float:
+    """The platform's time of a message, unless its clock (or ours) is plainly wrong: none holds messages for two days."""
+    return update.at if abs(now - update.at) < _PLAUSIBLE else now

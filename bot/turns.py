@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from adapters.base import Chat, Update
-from bot import access, closing, context, dead, own, room, sentences
+from bot import access, closing, context, dead, facts, own, room, sentences
 from bot import stream as streams_
 from bot.access import Decision
 from bot.agent import Interrupted, ModelCall, Reply
@@ -32,6 +32,7 @@ from bot.events import AssistantSaid, Event, Summarised, UserSaid, Variables
 from bot.limits import Spent, cost
 from bot.metrics import Metrics
 from bot.places import Places
+from bot.scope import place_of, said_at
 from bot.setup import Setup
 from bot.stream import Stream, Streams
 from bot.text import is_blank
@@ -39,14 +40,14 @@ from bot.tools.base import ToolContext
 from config.schema import Price
 from memory import inbox, journal, links, outbox, people, schedules
 from memory.database import Database, Fenced, Tx
+from memory.facts import Facts
 from memory.inbox import Claim
 from memory.journal import Journal
 from memory.outbox import Part
-from memory.transcripts import Message, Place, TurnRecord
+from memory.transcripts import Message, TurnRecord
 
 log = structlog.get_logger(__name__)
 
-PLAUSIBLE = 2 * 86400.0  # seconds
 RETRY, RETRY_MOST = 5.0, 60.0  # seconds until a turn that the database failed is tried again
 MOST_ATTEMPTS = 12  # of one turn, over restarts
 GRACE = 15.0  # seconds past agent.turn_timeout after which a turn is taken to be stuck
@@ -61,6 +62,7 @@ class Turns:
         setup: Setup,
         delivery: Delivery,
         journal_: Journal,
+        facts_: Facts,
         now: Callable[[], float] = time.time,
         metrics: Metrics | None = None,
     ) -> None:
@@ -68,6 +70,7 @@ class Turns:
         self.setup = setup  # replaced at a reload; a turn keeps the one it began with
         self.delivery = delivery
         self.journal = journal_
+        self.facts = facts_
         self.now = now
         self.metrics = metrics or Metrics()
         self.streams = Streams(database)
@@ -263,6 +266,7 @@ class Turns:
         self._calls[job.id] = turn.calls
         try:
             async with asyncio.timeout(setup.turn_timeout) as timer:
+                await self._look_up_facts(turn)
                 reply = await setup.agent_in(job.update.chat, job.update.person).ask(
                     None,
                     stream=turn.stream,
@@ -289,6 +293,12 @@ class Turns:
             "tokens_in": sum(u.input for u in used),
             "tokens_out": sum(u.output for u in used),
         }
+
+    async def _look_up_facts(self, turn: _Turn) -> None:
+        asked = next(e for e in [*turn.logged, *turn.new] if isinstance(e, UserSaid))
+        known = await facts.for_prompt(self.facts, turn.variables, turn.setup.facts_tokens, asked.text)
+        if known:
+            turn.variables = replace(turn.variables, facts=known)
 
     async def _note_summary(self, turn: _Turn) -> None:
         """If the conversation had grown too long and was summed up in this turn, its transcript may have that, too."""
@@ -343,8 +353,8 @@ class Turns:
             zone = who.timezone or setup.timezone
             resumed = claim.attempt > 1
             if not resumed and not admitted:
-                said_at, paced = self._said_at(update, at), not setup.gate.at_home(update.person)
-                denied = setup.limits.admit(tx, update.person.id, zone, at, said_at=said_at, paced=paced)
+                said, paced = said_at(update, at), not setup.gate.at_home(update.person)
+                denied = setup.limits.admit(tx, update.person.id, zone, at, said_at=said, paced=paced)
                 if denied is not None:
                     return self._deny(tx, claim, update, denied, zone)
             stream = self.streams.cached(claim.stream_id)
@@ -432,7 +442,9 @@ class Turns:
             update=turn.job.update,
             said=said,
             database=self.database,
+            facts=self.facts,
             reminders=turn.setup.reminders,
+            stir=lambda: self.stir(),
         )
 
     def _record(self, turn: _Turn, tx: Tx, calls: Sequence[ModelCall], reply: Reply | None) -> None:
@@ -461,15 +473,13 @@ class Turns:
         )
         asked = next(e for e in [*turn.logged, *turn.new] if isinstance(e, UserSaid))
         messages: tuple[Message, ...] = (("user", asked.text), ("assistant", text))
-        place = None
-        if update.chat.kind == "group":
-            chat = update.chat
-            place = Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
+        chat = update.chat
+        if chat.kind == "group":
             message_id, name = f"reply:{turn.claim.turn_id}", turn.setup.agent.name
             room.add(tx, chat, message_id, update.person.id, name, text, self.now(), turn.setup.groups.window)
         now = self.now()
-        said_at = self._said_at(update, now)
-        entry = TurnRecord(update.person.id, said_at, turn.variables.timezone, place, messages)
+        zone = turn.variables.timezone
+        entry = TurnRecord(update.person.id, said_at(update, now), zone, place_of(chat), messages)
         journal.record(tx, turn.claim.turn_id, turn.claim.stream_id, entry)
         tx.run("stream_active", id=turn.claim.stream_id, at=now)
         inbox.close(tx, turn.claim, outcome, self.now(), keep=dead.keeps(outcome))
@@ -574,10 +584,6 @@ class Turns:
             self.streams.forget(turn.stream.id)
         self._completed(turn)
         return outcome
-
-    def _said_at(self, update: Update, now: float) -> float:
-        """The platform's time of a message, unless its clock (or ours) is plainly wrong: none holds messages for two days."""
-        return update.at if abs(now - update.at) < PLAUSIBLE else now
 
     # Small things --------------------------------------------------------------------------------------------------
 

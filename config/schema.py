@@ -31,7 +31,12 @@ class AgentConfig(Section):
     """A file to read the system prompt from, relative to the configuration file."""
     model: str = "main"
     """A name under models."""
-    tools: tuple[Literal["history", "reminders", "clock"], ...] = ("history", "reminders", "clock")
+    tools: tuple[Literal["history", "facts", "reminders", "clock"], ...] = (
+        "history",
+        "facts",
+        "reminders",
+        "clock",
+    )
     """The tools that the model may call."""
     max_tool_rounds: Annotated[int, Field(ge=0, le=100)] = 8
     """How many times in one turn the model may call tools before it must answer."""
@@ -281,6 +286,8 @@ class MemoryConfig(Section):
     """Where the transcripts are, relative to the working directory. Left out, it is `memory` in data_dir."""
     timezone: str = "UTC"
     """IANA zone of file dates; a person may set their own."""
+    facts_tokens: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """How much of a person's facts each model call gets to read, in tokens; 0: none."""
     embeddings: EmbeddingsConfig | None = None
     """Search by meaning besides words: the model that makes vectors of what was said. Left out, search is by words alone."""
     summaries: bool = False

@@ -25,7 +25,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date as Date  # noqa: N812 - `date` is a fact's own
 from pathlib import Path
@@ -69,16 +69,16 @@ class Fact:
         return self.text, self.date, self.place
 
 
-def newest_first(lists: Iterable[Sequence[Fact]]) -> list[Fact]:
-    """The facts of some files by their dates; one without a date is as old as the one above it."""
-    dated: list[tuple[Date, int, Fact]] = []
-    for facts in lists:
+def newest_first(files_of: Mapping[str, Sequence[Fact]]) -> list[tuple[str, Fact]]:
+    """The facts of some user ids' files by their dates; one without a date is as old as the one above it."""
+    dated: list[tuple[Date, int, str, Fact]] = []
+    for user_id, facts in files_of.items():
         date = Date.min
         for number, fact in enumerate(facts):
             if fact.valid:
                 date = fact.date or date
-            dated.append((fact.date or date, number, fact))
-    return [fact for _, _, fact in sorted(dated, key=lambda one: one[:2], reverse=True)]
+            dated.append((fact.date or date, number, user_id, fact))
+    return [one[2:] for one in sorted(dated, key=lambda one: one[:3], reverse=True)]
 
 
 # The form of a line ------------------------------------------------------------------------------------------------

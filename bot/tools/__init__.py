@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from bot.tools.base import Tool, tool
 from bot.tools.clock import clock
+from bot.tools.facts import forget_fact, recall_facts, remember
 from bot.tools.history import history
 from bot.tools.reminders import cancel_reminder, list_reminders, set_reminder
 
 ALL: Mapping[str, tuple[Tool, ...]] = {
     "history": (tool(history),),
+    "facts": (tool(remember), tool(recall_facts), tool(forget_fact)),
     "reminders": (tool(set_reminder), tool(list_reminders), tool(cancel_reminder)),
     "clock": (tool(clock),),
 }

@@ -17,6 +17,7 @@ from bot.events import ToolCall, Variables
 from bot.models.base import ToolSpec
 from bot.reminders import Bounds
 from memory.database import Database
+from memory.facts import Facts
 from memory.transcripts import Transcripts
 
 
@@ -30,7 +31,7 @@ class ToolContext:
 
     `idempotency_key` is the same whenever the same call of the same turn runs again after a crash. `now` gives unix seconds.
     `update` is what is being answered, and `said` what the person wrote in it, word for word; nothing if we asked ourselves
-    (a reminder that has work to do).
+    (a reminder that has work to do). `stir` is to be called once something is scheduled.
     """
 
     variables: Variables
@@ -40,7 +41,9 @@ class ToolContext:
     update: Update | None = None
     said: tuple[str, ...] = ()
     database: Database | None = None
+    facts: Facts | None = None
     reminders: Bounds = Bounds()
+    stir: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,68 @@
+"""Whether somebody said something, and what texts have to do with each other: by their words, in any language."""
+
+from __future__ import annotations
+
+import re
+
+from memory import words
+
+_WORD = re.compile(r"\w+")
+_SAME = str.maketrans(
+    {**dict.fromkeys("‘’‚‛′`´", "'"), **dict.fromkeys("“”„‟″«»", '"'), **dict.fromkeys("‐‑‒–—−", "-")}
+)
+_AROUND = " \t.,;:!?…'\"()[]*_"  # what may stand around the words of a quotation
+_ISO_DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b")
+_NUMBER = re.compile(r"\d+")
+_BEGINNING = 4  # letters that forms of one word have in common: like, likes, liked
+
+# Words that say nothing of what a fact is about; and what a model calls the one whose fact it is.
+_WORDS = (
+    "a am an and are as at be been but by called did do does for from had has have he her him his i in is it its me my named "
+    "no not of on or our she that the their them they this to us user users person persons was we were what who will with you "
+    "your s m re ve ll d t don"
+)
+_EMPTY_WORDS = frozenset(_WORDS.split())
+
+
+def plain(text: str) -> str:
+    """The text without what makes no difference: case, accents, kinds of space, quotation marks and dashes, a full stop."""
+    return " ".join(words.fold(text.translate(_SAME)).split()).rstrip(".! ")
+
+
+def was_said(quote: str, said: str) -> bool:
+    """Whether the quotation is in what was said, word for word and in whole words."""
+    quoted, spoken = plain(quote).strip(_AROUND), plain(said)
+    at = spoken.find(quoted) if quoted else -1
+    while at >= 0:
+        if not _joined(spoken, at) and not _joined(spoken, at + len(quoted)):
+            return True
+        at = spoken.find(quoted, at + 1)
+    return False
+
+
+def _joined(text: str, at: int) -> bool:
+    """Whether the signs before and behind this point are of one word."""
+    return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
+
+
+def bears_out(quote: str, fact: str) -> bool:
+    """Whether a fact may have been taken from the quotation: half of its words are there, and all of its numbers.
+
+    A date written as 2026-07-14 may be one that the person did not say by its numbers (tomorrow).
+    """
+    numbers = {number.lstrip("0") for number in _NUMBER.findall(_ISO_DATE.sub("", words.fold(fact)))} - {""}
+    if not numbers <= {number.lstrip("0") for number in _NUMBER.findall(words.fold(quote))}:
+        return False
+    wanted, there = _beginnings(fact), _beginnings(quote)
+    return bool(wanted) and 2 * len(wanted & there) >= len(wanted)
+
+
+def in_common(one: str, other: str) -> int:
+    """How many words both texts have, but for those that are everywhere."""
+    return len(_beginnings(one) & _beginnings(other))
+
+
+def _beginnings(text: str) -> set[str]:
+    found = _WORD.findall(words.fold(text))
+    telling = [word for word in found if word not in _EMPTY_WORDS] or found
+    return {(word.rstrip("s") or word)[:_BEGINNING] for word in telling}
