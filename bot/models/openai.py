@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from bot.errors import ModelRefused, ModelRejected, ModelUnauthorized, ModelUnavailable
 from bot.events import AssistantSaid, Summarised, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelEvent, ModelRequest
+from bot.models.embedding import EMBEDDINGS, Embedded
 from bot.models.history import arguments, call_id, tool_name, user_text, well_formed
 from bot.models.wire import RETRIES, Client, Line, failed, tokens
-from config.schema import ModelConfig
+from config.schema import EmbeddingsConfig, ModelConfig
 
 AZURE_API_VERSION = "2024-10-21"  # the last one that is generally available
+EMBEDDING_SECONDS = 30.0  # until an answer begins, and between two pieces of it
 _PROVIDER = "openai"
 
 
@@ -27,7 +30,7 @@ class OpenAIModel:
         self.label = config.model
         self.max_output_tokens = config.max_output_tokens
         self._config = config
-        self._line = Line(name, config, "openai", self._connect)
+        self._line = Line(name, config, "openai", partial(_connect, name, f"models.{name}", config))
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """See `bot.models.base.Model.stream`."""
@@ -61,32 +64,77 @@ class OpenAIModel:
         """See `bot.models.base.Model.close`."""
         await self._line.close()
 
-    def _connect(self, sdk: ModuleType, http_client: Any) -> Client:
-        config = self._config
-        key = config.api_key.get_secret_value() if config.api_key else None
-        if not key and (config.provider == "azure" or not config.base_url):
-            raise ModelUnauthorized(self.name, f"there is no key; set models.{self.name}.api_key")
-        if config.provider == "azure":
-            if not config.base_url:
-                raise ModelRejected(
-                    self.name, f"azure needs models.{self.name}.base_url, the resource's endpoint"
-                )
-            azure: Client = sdk.AsyncAzureOpenAI(
-                azure_endpoint=config.base_url,
-                api_version=config.api_version or AZURE_API_VERSION,
-                api_key=key,
-                http_client=http_client,
-                max_retries=RETRIES,
-            )
-            return azure
-        client: Client = sdk.AsyncOpenAI(
-            # A server of the operator's own may need no key; the one in the environment is not for it.
-            api_key=key or "none",
-            base_url=config.base_url,
+
+def _connect(name: str, key: str, config: ModelConfig, sdk: ModuleType, http_client: Any) -> Client:
+    """The SDK's client. `key` is where in the configuration `config` stands."""
+    api_key = config.api_key.get_secret_value() if config.api_key else None
+    if not api_key and (config.provider == "azure" or not config.base_url):
+        raise ModelUnauthorized(name, f"there is no key; set {key}.api_key")
+    if config.provider == "azure":
+        if not config.base_url:
+            raise ModelRejected(name, f"azure needs {key}.base_url, the resource's endpoint")
+        azure: Client = sdk.AsyncAzureOpenAI(
+            azure_endpoint=config.base_url,
+            api_version=config.api_version or AZURE_API_VERSION,
+            api_key=api_key,
             http_client=http_client,
             max_retries=RETRIES,
         )
-        return client
+        return azure
+    client: Client = sdk.AsyncOpenAI(
+        # A server of the operator's own may need no key; the one in the environment is not for it.
+        api_key=api_key or "none",
+        base_url=config.base_url,
+        http_client=http_client,
+        max_retries=RETRIES,
+    )
+    return client
+
+
+class OpenAIEmbedder:
+    """An embedding model behind /v1/embeddings, of OpenAI or of any server that speaks alike. See `bot.models.embedding`."""
+
+    name = EMBEDDINGS
+    paid = True
+
+    def __init__(self, config: EmbeddingsConfig) -> None:
+        self.batch = config.batch
+        self.model = json.dumps(["openai", config.model, config.dimensions, config.text_prefix])
+        self._config = config
+        model = ModelConfig(
+            provider="openai",
+            model=config.model,
+            api_key=config.api_key,
+            base_url=config.base_url,
+            timeout=EMBEDDING_SECONDS,
+        )
+        connect = partial(_connect, self.name, self.name, model)
+        self._line = Line(self.name, model, "openai", connect, key=self.name)
+
+    async def embed(self, texts: Sequence[str], *, asked: bool = False) -> Embedded:
+        """See `bot.models.embedding.Embedder.embed`."""
+        prefix = self._config.query_prefix if asked else self._config.text_prefix
+        body: dict[str, Any] = {
+            "model": self._config.model,
+            "input": [well_formed(prefix + text) for text in texts],
+            "encoding_format": "float",  # what the SDK would ask for instead, not every server knows
+        }
+        if self._config.dimensions is not None:
+            body["dimensions"] = self._config.dimensions
+        answer = await self._line.fetch("/embeddings", body)
+        used = answer.get("usage")
+        usage = Usage(input=tokens(used.get("prompt_tokens"))) if isinstance(used, dict) else None
+        data = answer.get("data")
+        items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+        places = [item.get("index", place) for place, item in enumerate(items)]
+        if len(items) != len(texts) or any(place not in places for place in range(len(texts))):
+            raise ModelUnavailable(self.name, "the answer has other vectors than were asked for")
+        vectors = {place: item.get("embedding") for place, item in zip(places, items, strict=True)}
+        return Embedded([vectors[place] for place in range(len(texts))], usage)
+
+    async def close(self) -> None:
+        """See `bot.models.embedding.Embedder.close`."""
+        await self._line.close()
 
 
 def _messages(request: ModelRequest, label: str) -> list[dict[str, Any]]:

@@ -121,16 +121,27 @@ class Line:
     """
 
     def __init__(
-        self, name: str, config: ModelConfig, package: str, connect: Callable[[ModuleType, Any], Client]
+        self,
+        name: str,
+        config: ModelConfig,
+        package: str,
+        connect: Callable[[ModuleType, Any], Client],
+        *,
+        key: str = "",
     ) -> None:
-        """Raises `ModelRejected` where the configuration names no model, or the SDK is not installed."""
+        """`key` is where in the configuration `config` stands; left out, `models.<name>`.
+
+        Raises `ModelRejected` where the configuration names no model, or the SDK is not installed.
+        """
+        key = key or f"models.{name}"
         if not config.model:
-            raise ModelRejected(name, f"no model is named; set models.{name}.model")
+            raise ModelRejected(name, f"no model is named; set {key}.model")
         if importlib.util.find_spec(package) is None:
             raise ModelRejected(
                 name, f"package {package!r} is not installed; pip install 'boswell[{package}]'"
             )
         self._name = name
+        self._key = key
         self._label = config.model
         self._timeout = config.timeout
         self._package = package
@@ -189,6 +200,28 @@ class Line:
                 exc.usage = answer.used
             raise
         yield finished
+
+    async def fetch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Post `body` and return the JSON object that comes back, whole. Raises `ModelError`."""
+        response = await self._post(path, body)
+        data = bytearray()
+        try:
+            pieces = response.aiter_bytes()
+            while piece := await self._read(pieces):
+                data += piece
+                if len(data) > MOST_BYTES:
+                    raise ModelUnavailable(self._name, "the answer has no end")
+        finally:
+            await response.aclose()
+        try:
+            answer = json.loads(data)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise ModelUnavailable(self._name, "the answer is not as agreed")
+        if error := answer.get("error"):
+            raise failed(self._name, self._label, None, error if isinstance(error, dict) else {})
+        return answer
 
     def _digest(self, events: Events, piece: bytes, answer: Answer) -> None:
         """Feed a piece to the answer; an empty one is the end."""
@@ -255,7 +288,7 @@ class Line:
         try:
             return self._connect(sdk, http_client)
         except http.InvalidURL as exc:
-            raise ModelRejected(self._name, f"models.{self._name}.base_url is not an address") from exc
+            raise ModelRejected(self._name, f"{self._key}.base_url is not an address") from exc
 
 
 def _network_errors() -> tuple[type[Exception], ...]:

@@ -98,8 +98,12 @@ DELETE FROM vectors_model;
 -- name: vectors_clear  Another model is to make them all.
 DELETE FROM vectors;
 
--- name: vectors_set  What a unit means, if it is still there.
-INSERT OR REPLACE INTO vectors (unit, vector) SELECT id, ?2 FROM units WHERE id = ?1;
+-- name: vectors_set  What a unit means.
+INSERT OR REPLACE INTO vectors (unit, vector) VALUES (:unit, :vector);
+
+-- name: vectors_text  A unit, and the message before it.
+SELECT units.text, previous.text FROM units
+LEFT JOIN units AS previous ON previous.at = units.at - 1 AND units.position > 0 WHERE units.id = :id;
 
 -- name: vectors_wanted  Units without a vector, the newest first, with the message before each.
 SELECT units.id, units.text, previous.text FROM units
