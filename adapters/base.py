@@ -228,6 +228,7 @@ class Limits:
     `max_file_bytes` is the largest file that `send_file` takes; 0: none at all. With `files_stay` the person is told where the
     file is, so that it must stay there for a while.
     With `streams` a message that will grow is posted with `more=True`.
+    With `private_by_id` a person's private chat has the person's own id.
     `quiet` is how long `Health.up` is believed; None where there is nobody to lose touch with.
     """
 
@@ -249,6 +250,7 @@ class Limits:
     max_file_bytes: int = 0
     files_stay: bool = False
     streams: bool = False
+    private_by_id: bool = False
     quiet: float | None = 90.0
 
 

@@ -35,6 +35,7 @@ from bot.metrics import Counters, Metrics
 from bot.models.base import Model
 from bot.pairing import Approvals
 from bot.reload import Reloader
+from bot.scheduler import Scheduler
 from bot.setup import Setup
 from bot.turns import Turns
 from bot.watch import Watch
@@ -182,6 +183,7 @@ class House:
     journal: Journal
     approvals: Approvals
     closer: Closer
+    scheduler: Scheduler
 
 
 def assemble(
@@ -216,7 +218,8 @@ def assemble(
     retry = partial(dead.take_up, database, connected, engine, delivery)
     linking = Linking(database, engine, frozenset(connected))
     turns.linked = linking.linked
-    watch = Watch(database, [approvals.refresh, linking.refresh, retry])
+    scheduler = Scheduler(database, engine, turns, now)
+    watch = Watch(database, [approvals.refresh, linking.refresh, retry, scheduler.refresh])
     turns.stir = watch.stir
 
     async def report() -> str:
@@ -228,7 +231,7 @@ def assemble(
 
     turns.report = report
     tasks.create_task(watch.run(), name="watch")
-    return House(delivery, turns, engine, journal, approvals, Closer(turns))
+    return House(delivery, turns, engine, journal, approvals, Closer(turns), scheduler)
 
 
 def _reloader(
@@ -255,6 +258,7 @@ def _reloader(
         house.turns.setup = setup
         house.turns.places.resize(setup.concurrent_turns, setup.total_concurrent_turns)
         house.engine.on_busy = new.streams.on_busy
+        house.scheduler.stir()
         tasks.create_task(_retire(retired, gone), name="models of the configuration before")
 
     return Reloader(path, hangup, config, apply)
@@ -316,6 +320,8 @@ async def _serve(
         await serve(config.server, routes, tasks)
 
     tasks.create_task(house.closer.run(), name="closing conversations")
+    for name in connected:
+        tasks.create_task(house.scheduler.run(name), name=f"schedules of {name}")
 
     def up(name: str) -> None:
         delivery.mended(name)

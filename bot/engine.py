@@ -13,7 +13,7 @@ import json
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -117,6 +117,16 @@ class Engine(Protocol):
     async def eased(self, platform: str, most: int) -> None:
         """Return when no more than so many jobs of a platform run or wait."""
 
+    def held(self, user_id: str) -> AbstractContextManager[Sequence[Job]]:
+        """For the length of the block nothing of a person is begun: what comes waits, and in a shared lane what is behind it.
+
+        What waited before is dropped, and not even marked as such; their turns that run are stopped. The block is given all of
+        their jobs that run.
+        """
+
+    async def ended(self, jobs: Sequence[Job]) -> None:
+        """Return when none of these runs any more."""
+
     def lease(self, name: str) -> AbstractContextManager[None]:
         """Be the only process that holds `name`; raises `leases.LeaseTaken`."""
 
@@ -162,7 +172,9 @@ class SqliteEngine:
         self._later_changed = asyncio.Event()
         self._clock: asyncio.Task[None] | None = None
         self._draining = False
+        self._held: dict[str, asyncio.Event] = {}
         self._lane_ended = asyncio.Event()
+        self._job_ended = asyncio.Event()
 
     def lease(self, name: str) -> AbstractContextManager[None]:
         return leases.lease(self._locks, name)
@@ -416,8 +428,41 @@ class SqliteEngine:
         lane.task.cancel()
         return 1
 
+    @contextlib.contextmanager
+    def held(self, user_id: str) -> Iterator[Sequence[Job]]:
+        released = self._held[user_id] = asyncio.Event()
+        try:
+            yield self._drop(user_id)
+        finally:
+            del self._held[user_id]
+            released.set()
+
+    def _drop(self, user_id: str) -> list[Job]:
+        def theirs(job: Job) -> bool:
+            return job.update.person.id == user_id
+
+        running = []
+        dropped = [job.id for _, _, job in self._later if theirs(job)]
+        self._later = [entry for entry in self._later if not theirs(entry[2])]
+        heapq.heapify(self._later)
+        for lane in self._lanes.values():
+            dropped += [job.id for job in lane.queue if theirs(job)]
+            lane.queue = deque(job for job in lane.queue if not theirs(job))
+            if lane.running is not None and theirs(lane.running):
+                running.append(lane.running)
+                self._stop(lane)
+        self._known.difference_update(dropped)
+        return running
+
+    async def ended(self, jobs: Sequence[Job]) -> None:
+        while any(lane.running in jobs for lane in self._lanes.values()):
+            await self._job_ended.wait()
+
     async def _work(self, lane: _Lane) -> None:
         while lane.queue and not self._draining:
+            if held := self._held.get(lane.queue[0].update.person.id):
+                await held.wait()
+                continue
             job = lane.queue.popleft()
             if self.on_busy == "collect" and _collectable(job):
                 self._collect(lane, job)
@@ -429,6 +474,8 @@ class SqliteEngine:
                 log.debug("job_broke_in_full", row=job.id, exc_info=exc)
             finally:
                 lane.running = None
+                self._job_ended.set()
+                self._job_ended = asyncio.Event()
             self._known.difference_update([job.id, *(other.id for other in job.more)])
         lane.task = None
         if not lane.queue:
@@ -453,6 +500,8 @@ class SqliteEngine:
     async def drain(self, seconds: float) -> None:
         self._draining = True
         self._later_changed.set()
+        for held in self._held.values():
+            held.set()
         running = [lane.task for lane in self._lanes.values() if lane.task is not None]
         if running:
             _, late = await asyncio.wait(running, timeout=seconds)

@@ -44,6 +44,7 @@ class Setup:
         self.idle_clear = config.streams.idle_clear
         self.daily_clear = config.streams.daily_time
         self.summaries = config.memory.summaries
+        self.schedules = config.schedules
         self._chats = config.chats
         self._chains = chains or {}
         self._there: dict[tuple[str, str], ChatConfig] = {}

@@ -40,6 +40,7 @@ from bot.tools.base import ToolContext
 from config.schema import Price
 from memory import inbox, journal, links, outbox, people, schedules
 from memory.database import Database, Fenced, Tx
+from memory.erase import Erased
 from memory.facts import Facts
 from memory.inbox import Claim
 from memory.journal import Journal
@@ -592,6 +593,11 @@ class Turns:
         return await self.database.read(
             lambda tx: _variables(tx, update, links.people(tx, update.person.id), zone, "")
         )
+
+    def forget(self, user_id: str, erased: Erased) -> None:
+        """Keep nothing in memory of what was erased of a person."""
+        self._homes.pop(user_id, None)
+        self.streams.erase(erased.streams, erased.turns)
 
     def remember_home(self, tx: Tx, update: Update) -> None:
         """Keep where a person can be written to in private."""

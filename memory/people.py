@@ -106,6 +106,12 @@ def home(tx: Tx, user_id: str) -> Mapping[str, Any] | None:
     return json.loads(row["chat"]) if row else None
 
 
+def quiet(tx: Tx, user_id: str) -> str:
+    """A person's quiet hours, as they or another user id of theirs set them; "" for none."""
+    row = tx.one("person_quiet_get", user_id=user_id)
+    return str(row["quiet"]) if row else ""
+
+
 def prune(tx: Tx, before: float) -> None:
     """Let go of strangers who were refused before then, and of their codes that are over: a crowd must not fill the disk."""
     tx.run("people_prune", before=before)

@@ -178,6 +178,9 @@ def change(tx: Tx, schedule: Schedule) -> None:
     tx.run(
         "schedule_change",
         id=schedule.id,
+        person=json.dumps(schedule.person, ensure_ascii=False),
+        chat=json.dumps(schedule.chat, ensure_ascii=False) if schedule.chat else "",
+        chat_key=schedule.chat_key,
         text=schedule.text,
         work=int(schedule.work),
         trigger=schedule.trigger,
@@ -201,6 +204,12 @@ class Subscription:
     user_id: str
     person: Mapping[str, Any]
     chat: Mapping[str, Any]
+
+
+def current_id(tx: Tx, platform: str, chat_id: str) -> str:
+    """The id that a group has now, where it has moved since the configuration was written."""
+    row = tx.one("alias_get", platform=platform, old_id=chat_id)
+    return str(row["new_id"]) if row else chat_id
 
 
 def subscribe(tx: Tx, subscription: Subscription, at: float) -> bool:

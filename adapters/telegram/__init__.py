@@ -99,6 +99,7 @@ class Telegram:
             total_per_second=settings.messages_per_second,
             resend="stub",
             buttons=True,
+            private_by_id=True,
             max_file_bytes=_MOST_FILE,
         )
         self._settings = settings

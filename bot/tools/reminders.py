@@ -75,9 +75,11 @@ async def set_reminder(
             schedule = reminders.add(tx, variables, update, words, plan, bounds, now, work=work)
             return reminders.confirmed(schedule, plan)
 
-        return await database.write(lambda tx: calls.once(tx, key, now, do))
+        said = await database.write(lambda tx: calls.once(tx, key, now, do))
     except Impossible as exc:
         raise ToolProblem(f"Nothing was set. {reminders.impossible(exc)}") from exc
+    context.stir()
+    return said
 
 
 async def list_reminders(context: ToolContext) -> str:

@@ -30,7 +30,7 @@ UPDATE inbox SET body = :body WHERE id = :id AND state = 'waiting' RETURNING id;
 DELETE FROM inbox WHERE received_at < :before AND state IN ('done', 'refused', 'ignored');
 
 -- name: people_prune  Of people of whom nothing is kept but that they were refused.
-DELETE FROM people WHERE timezone = '' AND refused_at < :before;
+DELETE FROM people WHERE timezone = '' AND quiet = '' AND refused_at < :before;
 
 -- name: turns_prune  Of commands and refusals that are over: nothing points to them any more.
 DELETE FROM turns WHERE stream_id = 0 AND state = 'done' AND ended_at < :before
@@ -45,8 +45,9 @@ GROUP BY platform;
 -- name: inbox_last  When something last came from a platform.
 SELECT received_at FROM inbox WHERE platform = :platform ORDER BY id DESC LIMIT 1;
 
--- name: turn_begin  Claim a turn: the attempt number grows each time, and fences off the one before.
-INSERT INTO turns (id, stream_id, user_id, attempt, state, started_at) VALUES (:id, :stream_id, :user_id, 1, 'running', :at)
+-- name: turn_begin  Claim a turn whose row is owed: the attempt number grows each time, and fences off the one before.
+INSERT INTO turns (id, stream_id, user_id, attempt, state, started_at) SELECT :id, :stream_id, :user_id, 1, 'running', :at
+WHERE EXISTS (SELECT 1 FROM inbox WHERE id = :id AND state IN ('waiting', 'running'))
 ON CONFLICT (id) DO UPDATE SET attempt = attempt + 1 WHERE state = 'running'
 RETURNING attempt, stream_id;
 
@@ -191,6 +192,10 @@ SELECT timezone, refused_at FROM people WHERE user_id = :user_id;
 -- name: person_timezone  A person sets their zone.
 INSERT INTO people (user_id, timezone) VALUES (:user_id, :timezone)
 ON CONFLICT DO UPDATE SET timezone = excluded.timezone;
+
+-- name: person_quiet  A person sets their quiet hours, or takes them back.
+INSERT INTO people (user_id, quiet) VALUES (:user_id, :quiet)
+ON CONFLICT DO UPDATE SET quiet = excluded.quiet;
 
 -- name: person_refused  When a stranger was last told so.
 INSERT INTO people (user_id, refused_at) VALUES (:user_id, :at)
@@ -571,7 +576,8 @@ SELECT * FROM schedules WHERE platform = :platform AND name <> '' ORDER BY name,
 
 -- name: schedule_change  The configuration says something else now.
 UPDATE schedules SET text = :text, work = :work, trigger = :trigger, zone = :zone, missed = :missed, grace = :grace,
-                     next_at = :next_at
+                     next_at = :next_at, person = :person, chat = :chat, chat_key = :chat_key,
+                     state = iif(chat_key = :chat_key, state, 'active'), problem = iif(chat_key = :chat_key, problem, '')
 WHERE id = :id;
 
 -- name: schedule_remove  The configuration has it no more.
@@ -601,8 +607,13 @@ SELECT name FROM subscriptions WHERE user_id IN (SELECT value FROM json_each(:pe
 -- name: subscribers  Who wants it on a platform.
 SELECT * FROM subscriptions WHERE name = :name AND substr(user_id, 1, length(:prefix)) = :prefix ORDER BY user_id;
 
--- name: person_time  What of a person bears on when they are spoken to unasked.
-SELECT timezone, quiet FROM people WHERE user_id = :user_id;
+-- name: person_quiet_get  A person's quiet hours, by any of their user ids.
+SELECT quiet FROM people WHERE quiet <> '' AND (user_id = :user_id OR user_id IN (
+    SELECT user_id FROM links WHERE person = (SELECT person FROM links WHERE user_id = :user_id)))
+ORDER BY user_id <> :user_id, user_id LIMIT 1;
+
+-- name: alias_get  The id that a chat has now.
+SELECT new_id FROM chat_aliases WHERE platform = :platform AND old_id = :old_id;
 
 -- name: call_get  What a tool call said when it was done.
 SELECT said FROM tool_calls WHERE key = :key;
@@ -612,3 +623,184 @@ INSERT INTO tool_calls (key, said, at) VALUES (:key, :said, :at);
 
 -- name: calls_prune  Calls of turns that are long over.
 DELETE FROM tool_calls WHERE at < :before;
+
+-- name: forget_code_set  Somebody gets a code to confirm with, in the place of an older one.
+INSERT INTO forget_codes (user_id, code, people, expires_at) VALUES (:user_id, :code, :people, :expires_at)
+ON CONFLICT DO UPDATE SET code = excluded.code, people = excluded.people, expires_at = excluded.expires_at;
+
+-- name: forget_code_get  Whether it is their code, and what they were told then.
+SELECT people FROM forget_codes WHERE user_id = :user_id AND code = :code AND expires_at > :at;
+
+-- name: forget_code_drop  It is used.
+DELETE FROM forget_codes WHERE user_id = :user_id;
+
+-- name: forget_codes_expire  Codes that are over.
+DELETE FROM forget_codes WHERE expires_at <= :at;
+
+-- name: erasure_ask  Somebody is to be forgotten; one whose rows are not yet erased is so already.
+INSERT INTO erasures (user_id, person, asked_at, tell) VALUES (:user_id, :person, :at, :tell)
+ON CONFLICT DO UPDATE SET person = excluded.person, asked_at = excluded.asked_at, tell = excluded.tell,
+                          upto = NULL, erased_at = NULL, done_at = NULL
+WHERE erasures.erased_at IS NOT NULL;
+
+-- name: erasures_owed  Erasures that are not done, or not told.
+SELECT * FROM erasures WHERE done_at IS NULL OR tell <> '' ORDER BY asked_at, user_id;
+
+-- name: erasure_get  How far the erasure of somebody has come.
+SELECT * FROM erasures WHERE user_id = :user_id;
+
+-- name: erasure_begin  What is in the inbox now goes, and nothing that comes later, however often this is begun.
+UPDATE erasures SET upto = coalesce(upto, (SELECT max(id) FROM inbox), 0) WHERE user_id = :user_id;
+
+-- name: erasure_again  It could not be done: what comes until the next try goes as well.
+UPDATE erasures SET upto = NULL WHERE user_id = :user_id AND erased_at IS NULL;
+
+-- name: erasure_spent  Which days of limits it has left.
+UPDATE erasures SET spent = :spent WHERE user_id = :user_id;
+
+-- name: erasure_erased  Rows and files are gone.
+UPDATE erasures SET erased_at = :at WHERE user_id = :user_id;
+
+-- name: erasure_done  Nothing is left; unless it was asked for anew.
+UPDATE erasures SET done_at = :at WHERE user_id = :user_id AND asked_at = :asked_at AND erased_at IS NOT NULL;
+
+-- name: erasure_told  They know.
+UPDATE erasures SET tell = '' WHERE user_id = :user_id;
+
+-- name: erasures_old  Those that are done for long.
+SELECT user_id, spent FROM erasures WHERE done_at < :before AND tell = '';
+
+-- name: erasure_drop  Nobody asks for it any more.
+DELETE FROM erasures WHERE user_id = :user_id;
+
+-- name: erase_known  Whether anything is kept of somebody.
+SELECT 1 WHERE EXISTS (SELECT 1 FROM inbox WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM turns WHERE user_id = :user_id)
+  OR EXISTS (SELECT 1 FROM room WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM room_people WHERE user_id = :user_id)
+  OR EXISTS (SELECT 1 FROM transcript_files WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM people WHERE user_id = :user_id)
+  OR EXISTS (SELECT 1 FROM usage WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM homes WHERE user_id = :user_id)
+  OR EXISTS (SELECT 1 FROM schedules WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM links WHERE user_id = :user_id)
+  OR EXISTS (SELECT 1 FROM access WHERE user_id = :user_id AND name <> '');
+
+-- name: erase_turns_of  The turns of somebody.
+SELECT id FROM turns WHERE user_id = :user_id;
+
+-- name: erase_turns  They were nobody's; who works on one writes nothing any more.
+UPDATE turns SET user_id = '', stream_id = 0, ended_at = coalesce(ended_at, :at),
+                 outcome = iif(state = 'running', 'forgotten', outcome), state = 'done'
+WHERE user_id = :user_id;
+
+-- name: erase_streams_own  The conversations of one person alone.
+SELECT id FROM streams WHERE substr(key, -length(:user_id) - 1) = ':' || :user_id;
+
+-- name: erase_streams_shared  Conversations in which somebody took part.
+SELECT stream_id FROM turns WHERE user_id = :user_id AND stream_id > 0
+UNION SELECT stream_id FROM transcript_sections WHERE user_id = :user_id AND stream_id > 0;
+
+-- name: erase_turns_unknown  Turns of an older version in some conversations: whose they are is not known.
+SELECT id FROM turns WHERE user_id = '' AND stream_id IN (SELECT value FROM json_each(:streams));
+
+-- name: erase_streams_hearing  Conversations in chats where somebody was heard. A stream's key is its chat's, a colon, and whose it is.
+SELECT id FROM streams WHERE rtrim(key, replace(key, ':', '')) IN
+  (SELECT chat_key || ':' FROM room_people
+   WHERE user_id = :user_id OR (user_id = '' AND substr(chat_key, 1, length(:prefix)) = :prefix));
+
+-- name: erase_events  Whole conversations.
+DELETE FROM events WHERE stream_id IN (SELECT value FROM json_each(:streams));
+
+-- name: erase_room_seen  How far they had heard the room.
+DELETE FROM room_seen WHERE stream_id IN (SELECT value FROM json_each(:streams));
+
+-- name: erase_streams  The conversations themselves, once their events are gone.
+DELETE FROM streams WHERE id IN (SELECT value FROM json_each(:streams));
+
+-- name: erase_said  Some turns of shared conversations, and what sums any of them up.
+DELETE FROM events WHERE stream_id IN (SELECT value FROM json_each(:streams))
+  AND (type = 'summary' OR turn_id IN (SELECT value FROM json_each(:turns)));
+
+-- name: erase_context  What the turns of some conversations had heard in the room.
+UPDATE events SET data = json_set(data, '$.context', '')
+WHERE stream_id IN (SELECT value FROM json_each(:streams)) AND type = 'user' AND json_extract(data, '$.context') <> '';
+
+-- name: erase_room  What somebody said in groups; and what an older version kept of whom, nobody knows.
+DELETE FROM room WHERE user_id = :user_id OR (user_id = '' AND substr(chat_key, 1, length(:prefix)) = :prefix);
+
+-- name: erase_room_people  Likewise where they were heard.
+DELETE FROM room_people WHERE user_id = :user_id OR (user_id = '' AND substr(chat_key, 1, length(:prefix)) = :prefix);
+
+-- name: erase_chats_private  The platform's ids of the chats that somebody has with us alone.
+SELECT json_extract(chat, '$.id') AS id FROM homes WHERE user_id = :user_id
+UNION SELECT json_extract(chat, '$.id') FROM outbox
+WHERE turn_id IN (SELECT value FROM json_each(:turns)) AND json_extract(chat, '$.kind') = 'private';
+
+-- name: erase_outbox_files  The files that go with the replies of some turns, or to some private chats.
+SELECT file FROM outbox WHERE file <> '' AND (turn_id IN (SELECT value FROM json_each(:turns))
+  OR (platform = :platform AND json_extract(chat, '$.kind') = 'private'
+      AND json_extract(chat, '$.id') IN (SELECT value FROM json_each(:chats))));
+
+-- name: erase_outbox  Those replies.
+DELETE FROM outbox WHERE turn_id IN (SELECT value FROM json_each(:turns))
+  OR (platform = :platform AND json_extract(chat, '$.kind') = 'private'
+      AND json_extract(chat, '$.id') IN (SELECT value FROM json_each(:chats)));
+
+-- name: erase_undelivered  The turns of somebody whose replies are not delivered.
+SELECT DISTINCT turn_id FROM outbox JOIN turns ON turns.id = outbox.turn_id
+WHERE outbox.state = 'ready' AND turns.user_id = :user_id;
+
+-- name: erase_inbox  Of what somebody sent the keys stay, so that it is known if it comes again.
+UPDATE inbox SET state = iif(state IN ('ignored', 'refused'), state, 'done'), body = NULL, user_id = '', lane = '',
+                 message_id = '', problem = 'forgotten', asked = 0
+WHERE user_id = :user_id AND id <= :upto;
+
+-- name: erase_unreadable  What a platform sent and nobody could read.
+SELECT id, body FROM inbox WHERE platform = :platform AND state = 'quarantined' AND turn_id IS NULL AND body IS NOT NULL;
+
+-- name: erase_usage  What was used stays, as nobody's, and in no chat that nobody else has used.
+UPDATE usage SET user_id = '', chat_key = iif(chat_key IN (
+    SELECT chat_key FROM usage WHERE user_id <> :user_id AND chat_key IN (SELECT chat_key FROM usage WHERE user_id = :user_id)
+  ), chat_key, '')
+WHERE user_id = :user_id;
+
+-- name: erase_spend  Days of some limits that are over.
+DELETE FROM spend WHERE scope IN (SELECT value FROM json_each(:scopes)) AND day < :before;
+
+-- name: erase_pending  Turns that their transcript does not have yet.
+DELETE FROM transcript_pending WHERE user_id = :user_id;
+
+-- name: erase_sections  What is known of somebody's files.
+DELETE FROM transcript_sections WHERE user_id = :user_id;
+
+-- name: erase_files  Likewise.
+DELETE FROM transcript_files WHERE user_id = :user_id;
+
+-- name: erase_person  Somebody's settings.
+DELETE FROM people WHERE user_id = :user_id;
+
+-- name: erase_home  Their private chat.
+DELETE FROM homes WHERE user_id = :user_id;
+
+-- name: erase_schedules  What was to happen for them.
+DELETE FROM schedules WHERE user_id = :user_id;
+
+-- name: erase_subscriptions  What they had of the operator's.
+DELETE FROM subscriptions WHERE user_id = :user_id;
+
+-- name: erase_access  The operator's decision about them stays, without a name.
+UPDATE access SET name = '', welcome = '' WHERE user_id = :user_id;
+
+-- name: erase_decided  Likewise their own decisions about others.
+UPDATE access SET by = 'somebody who was forgotten' WHERE by = :user_id;
+
+-- name: erase_link_codes  Codes that they were given.
+DELETE FROM link_codes WHERE user_id = :user_id;
+
+-- name: erase_link_codes_shown  Codes that they have typed.
+UPDATE link_codes SET shown_to = '' WHERE shown_to = :user_id;
+
+-- name: erase_link_notices  What they, or others about them, were to be told.
+DELETE FROM link_notices WHERE user_id = :user_id OR EXISTS (SELECT 1 FROM json_each(others) WHERE value = :user_id);
+
+-- name: erase_link_tries  Wrong codes of theirs that do not count any more.
+DELETE FROM link_tries WHERE user_id = :user_id AND at < :before;
+
+-- name: vacuum  The file is written anew: where rows were moved from page to page, SQLite leaves copies of them.
+VACUUM;

@@ -139,6 +139,7 @@ async def house(
                 for name in connected if recover else ():
                     await parts.delivery.recover(name)
                     await parts.engine.recover(name)
+                    tasks.create_task(parts.scheduler.run(name))
                 yield House(parts, adapter, database, folder)
                 raise _Over  # noqa: TRY301 - ends the group, as abruptly as a kill
         except* _Over:
