@@ -1,9 +1,13 @@
-"""The providers behind one protocol, `bot.models.base.Model`. Only the one that is asked for is imported."""
+"""The providers behind two protocols, `bot.models.base.Model` and `bot.models.embedding.Embedder`.
+
+Only the one that is asked for is imported.
+"""
 
 from __future__ import annotations
 
 from bot.models.base import Model
-from config.schema import ModelConfig
+from bot.models.embedding import Embedder
+from config.schema import EmbeddingsConfig, ModelConfig
 
 
 def build(name: str, config: ModelConfig) -> Model:
@@ -24,3 +28,19 @@ def build(name: str, config: ModelConfig) -> Model:
             from bot.models.demo import DemoModel
 
             return DemoModel(name)
+
+
+def build_embedder(config: EmbeddingsConfig) -> Embedder:
+    """The embedder that `memory.embeddings` describes. Connects to nothing and loads nothing.
+
+    Raises `ModelRejected` if it can never work: a package that it needs is not installed.
+    """
+    match config.provider:
+        case "openai":
+            from bot.models.openai import OpenAIEmbedder
+
+            return OpenAIEmbedder(config)
+        case "local":
+            from bot.models.local import LocalEmbedder
+
+            return LocalEmbedder()

@@ -1,4 +1,4 @@
-"""The seam to whoever makes vectors of texts, for search by meaning: one protocol, and the one that is configured."""
+"""The seam to whoever makes vectors of texts, for search by meaning: one protocol."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bot.events import Usage
-from config.schema import EmbeddingsConfig
 
 EMBEDDINGS = "memory.embeddings"  # its name in errors, usage and limits: where it stands in the configuration
 
@@ -41,19 +40,3 @@ class Embedder(Protocol):
 
     async def close(self) -> None:
         """Let go of connections. Idempotent."""
-
-
-def build(config: EmbeddingsConfig) -> Embedder:
-    """The embedder that the configuration describes. Connects to nothing and loads nothing.
-
-    Raises `ModelRejected` if it can never work: a package that it needs is not installed.
-    """
-    match config.provider:
-        case "openai":
-            from bot.models.openai import OpenAIEmbedder
-
-            return OpenAIEmbedder(config)
-        case "local":
-            from bot.models.local import LocalEmbedder
-
-            return LocalEmbedder()
