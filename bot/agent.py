@@ -458,7 +458,11 @@ class _Ask:
         at = context.cut(events, self.agent.context_tokens, len(self.stream.of_turn(turn)))
         if at is None:
             return
+        erasures = self.stream.erasures
         text = await self.sum_up(events[:at])
+        if self.stream.erasures != erasures:  # somebody was forgotten: what was summed up is not all there any more
+            await self._fit()
+            return
         await self._log(Summarised(text or context.NO_SUMMARY, self.stream.sequence(at)))
 
     async def sum_up(self, events: Sequence[Event]) -> str:

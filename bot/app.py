@@ -29,6 +29,7 @@ from bot.closing import Closer
 from bot.commands import menu
 from bot.delivery import Delivery
 from bot.engine import Engine, SqliteEngine
+from bot.forgetting import Eraser, Forgetting
 from bot.health import Health, Vitals, keep
 from bot.linking import Linking
 from bot.metrics import Counters, Metrics
@@ -45,6 +46,7 @@ from memory import calls, leases, links, people
 from memory import dead as letters
 from memory.database import Database, Tx, open_database
 from memory.facts import Facts
+from memory.index import Index
 from memory.journal import Journal
 from memory.state import AdapterState
 from memory.transcripts import Transcripts
@@ -105,6 +107,10 @@ def locks_path(config: Config) -> Path:
     return Path(config.data_dir) / "locks"
 
 
+def index_path(config: Config) -> Path:
+    return Path(config.data_dir) / "index"
+
+
 async def run(
     config: Config, names: Sequence[str], note: str = "", path: Path | None = None, *, http: bool = True
 ) -> None:
@@ -159,6 +165,7 @@ async def run(
                     reloader = _reloader(path, hangup, config, house, built, tasks)
                     tasks.create_task(reloader.run(), name="reload")
                 await house.approvals.refresh()
+                await house.forgetting.catch_up()
                 await _serve(config, connected, house, database, tasks, stop, last, note, started)
                 raise _Stop  # noqa: TRY301 - the idiom that ends a group: it cancels what still runs
         except* _Stop:
@@ -184,6 +191,7 @@ class House:
     approvals: Approvals
     closer: Closer
     scheduler: Scheduler
+    forgetting: Forgetting
 
 
 def assemble(
@@ -219,7 +227,11 @@ def assemble(
     linking = Linking(database, engine, frozenset(connected))
     turns.linked = linking.linked
     scheduler = Scheduler(database, engine, turns, now)
-    watch = Watch(database, [approvals.refresh, linking.refresh, retry, scheduler.refresh])
+    index = Index(index_path(config), journal.transcripts)
+    eraser = Eraser(database, journal.transcripts, index, config.data_path, now)
+    forgetting = Forgetting(eraser, engine, delivery, turns, locks_path(config), frozenset(connected))
+    tasks.create_task(forgetting.run(), name="forgetting")
+    watch = Watch(database, [approvals.refresh, linking.refresh, retry, scheduler.refresh, forgetting.look])
     turns.stir = watch.stir
 
     async def report() -> str:
@@ -231,7 +243,7 @@ def assemble(
 
     turns.report = report
     tasks.create_task(watch.run(), name="watch")
-    return House(delivery, turns, engine, journal, approvals, Closer(turns), scheduler)
+    return House(delivery, turns, engine, journal, approvals, Closer(turns), scheduler, forgetting)
 
 
 def _reloader(

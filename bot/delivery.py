@@ -11,12 +11,12 @@ import asyncio
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import structlog
-from aiolimiter import AsyncLimiter
 
 from adapters.base import (
     Adapter,
@@ -35,9 +35,10 @@ from adapters.base import (
 from bot import sentences
 from bot.events import Delta
 from bot.metrics import Metrics
+from bot.pace import Pace
 from bot.stream import Stream, Subscription
 from bot.text import split, split_around_code
-from memory import outbox
+from memory import export, outbox
 from memory.database import Database, Tx
 from memory.outbox import Part
 
@@ -50,62 +51,6 @@ LEAST_EDIT = 0.005  # seconds between two looks at a reply that grows, however f
 FIRST_BACKOFF = 0.5
 MAX_BACKOFF = 60.0
 RETRY = 5.0  # seconds until the database is tried again where it failed
-
-
-class Pace:
-    """How fast we may talk on one platform: in all, and in each chat. Rates are guidance; a 429 is law."""
-
-    def __init__(self, adapter: Adapter) -> None:
-        self._limits = adapter.limits
-        self._total = AsyncLimiter(max(1.0, self._limits.total_per_second), 1)
-        self._chats: dict[str, AsyncLimiter] = {}
-        self._paused: dict[str, float] = {}
-
-    def pause(self, chat: Chat, seconds: float) -> None:
-        """The platform said so: nothing goes to this chat until then."""
-        self._paused[chat.key] = time.monotonic() + seconds
-
-    def paused(self, chat: Chat) -> float:
-        """Seconds until this chat may be written to."""
-        until = self._paused.get(chat.key)
-        if until is None:
-            return 0.0
-        if until <= time.monotonic():
-            del self._paused[chat.key]
-            return 0.0
-        return until - time.monotonic()
-
-    async def wait(self, chat: Chat, *, post: bool) -> None:
-        """Return when a call may be made; a post also takes one of the chat's and of the platform's places."""
-        seconds = self.paused(chat)
-        while seconds > 0:  # it may be prolonged while we sleep
-            await asyncio.sleep(seconds)
-            seconds = self.paused(chat)
-        if post:
-            await self._limiter(chat).acquire()
-            await self._total.acquire()
-
-    def preview_allowed(self, chat: Chat) -> bool:
-        """Whether there is room for an edit that could as well be left out."""
-        return self.paused(chat) == 0 and self._total.has_capacity()
-
-    def edit_interval(self, chat: Chat) -> float:
-        return self._limits.edit_interval if chat.kind == "private" else self._limits.group_edit_interval
-
-    def _limiter(self, chat: Chat) -> AsyncLimiter:
-        limiter = self._chats.get(chat.key)
-        if limiter is None:
-            # A chat that comes back begins with a full allowance, as after a quiet minute
-            if len(self._chats) > 10_000:
-                self._chats.clear()
-            burst = float(self._limits.posts_burst)
-            period = (
-                burst / self._limits.posts_per_second
-                if chat.kind == "private"
-                else burst * 60 / self._limits.group_posts_per_minute
-            )
-            limiter = self._chats[chat.key] = AsyncLimiter(burst, period)
-        return limiter
 
 
 class Preview:
@@ -308,16 +253,18 @@ class Delivery:
         buttons: Sequence[Button] = (),
         stub: bool = True,
         language: str = "",
+        file: str = "",
     ) -> list[Part]:
         """Write a reply's parts, in the transaction that completes the turn; `submit` them after it.
 
         `stub` False is for what may be said twice without harm (the answer to a command): it is posted at once. `buttons`
-        are shown under the last part.
+        are shown under the last part. `file` is the path below data_dir of one that goes with a short `text`, to one person
+        alone; it is removed when it was sent, or can not be.
         """
         limits = self._adapters[chat.platform].limits
-        stub = stub and limits.resend == "stub"
+        stub = (stub or bool(file)) and limits.resend == "stub"
         cut = split_around_code if limits.files else split
-        texts = cut(text, limits.max_chars, limits.length)
+        texts = [text] if file else cut(text, limits.max_chars, limits.length)
         parts = [
             outbox.put(
                 tx,
@@ -330,6 +277,7 @@ class Delivery:
                 self._now(),
                 via,
                 [asdict(button) for button in buttons] if index == len(texts) - 1 else (),
+                file,
             )
             for index, piece in enumerate(texts)
         ]
@@ -376,6 +324,20 @@ class Delivery:
         if preview is not None:
             await preview.finish()
 
+    async def delivered(self, turns: Set[int]) -> None:
+        """Return when no part of these turns waits here."""
+        while any(part.turn_id in turns for queue in self._queues.values() for part in queue):
+            await self._queue_ended.wait()
+
+    async def forget(self, turns: Set[int]) -> None:
+        """Let go of what waits of these turns, which is erased, and of their previews. What is being sent is sent."""
+        for queue in self._queues.values():
+            for part in queue:
+                if part.turn_id in turns:
+                    part.text = None
+        for turn_id in turns & self._previews.keys():
+            await self.abandon(turn_id)
+
     async def recover(self, platform: str) -> int:
         """Take up what an earlier process still owed; how many parts."""
         parts = await self._database.read(lambda tx: outbox.owed(tx, platform))
@@ -421,7 +383,7 @@ class Delivery:
         adapter = self._adapters[part.chat["platform"]]
         backoff = FIRST_BACKOFF
         replaced = False
-        while True:
+        while part.text is not None:  # else it was erased meanwhile
             chat = Chat(**part.chat)
             try:
                 await self._attempt(adapter, chat, part)
@@ -447,7 +409,8 @@ class Delivery:
                     error=type(exc).__name__,
                     problem=str(exc),
                 )
-                text = sentences.say("unsendable", part.language)
+                text = sentences.say("file_unsendable" if part.file else "unsendable", part.language)
+                part.unsendable = True
                 part.text = sentences.referring(text, reference, part.language)
             except (Unavailable, Unauthorized, sqlite3.Error) as exc:
                 # Not connected (yet), a fault on their side, or our disk is full: the reply waits, it is never dropped for
@@ -468,6 +431,24 @@ class Delivery:
                 return
 
     async def _attempt(self, adapter: Adapter, chat: Chat, part: Part) -> None:
+        sent = await self._send_file(adapter, chat, part) if part.file else False
+        if not sent:
+            await self._say(adapter, chat, part)
+        self.metrics.text_shown(part.turn_id)
+        part_id, message_id = part.id, part.message_id
+
+        def mark(tx: Tx) -> None:
+            tx.run("outbox_sent", id=part_id, message_id=message_id, at=self._now())
+
+        if part.stub and not part.file:
+            # Killed before the mark, the next start repeats the edit, which nobody sees
+            self._database.later(mark).add_done_callback(_heard)
+        else:
+            await self._database.write(mark)
+        if not (sent and adapter.limits.files_stay):
+            await self._dispose(part)
+
+    async def _say(self, adapter: Adapter, chat: Chat, part: Part) -> None:
         text = part.text or ""
         pace = self.pace(adapter)
         if part.message_id:
@@ -484,16 +465,50 @@ class Delivery:
                 await adapter.edit(chat, part.message_id, text, final=True, buttons=_buttons(part))
             else:
                 part.message_id = await self._post(adapter, chat, part, text)
-        self.metrics.text_shown(part.turn_id)
-        part_id, message_id = part.id, part.message_id
 
-        def mark(tx: Tx) -> None:
-            tx.run("outbox_sent", id=part_id, message_id=message_id, at=self._now())
+    async def _send_file(self, adapter: Adapter, chat: Chat, part: Part) -> bool:
+        """Send a part's file; False if that can not be, and then its text says so."""
+        if part.unsendable:
+            return False
+        if part.message_id and not part.stub:
+            return True  # it stands, and could not be marked
+        if part.ambiguous and adapter.limits.resend == "lookup":
+            part.message_id = await adapter.find(chat, part.key) or ""
+            if part.message_id:
+                return True
+        path = self._path(part)
+        if not await asyncio.to_thread(path.is_file):
+            part.text = sentences.say("file_gone", part.language)
+            return False
+        if part.stub and not part.message_id:
+            await self.post(adapter, part, adapter.limits.stub)
+        try:
+            await self._hand_over(adapter, chat, part, path)
+        except MessageGone:  # the placeholder was deleted
+            if not part.stub:
+                raise
+            log.info("message_gone", chat=chat.key, turn=part.turn_id)
+            part.message_id, part.stub = "", False
+            await self._hand_over(adapter, chat, part, path)
+        return True
 
-        if part.stub:  # killed before the mark, the next start repeats the edit, which nobody sees
-            self._database.later(mark).add_done_callback(_heard)
-        else:
-            await self._database.write(mark)
+    async def _hand_over(self, adapter: Adapter, chat: Chat, part: Part, path: Path) -> None:
+        await self.pace(adapter).wait(chat, post=not part.stub)
+        try:
+            part.message_id = await adapter.send_file(
+                chat, path, part.text or "", key=part.key, via=part.via, instead=part.message_id
+            )
+        except Unavailable as exc:
+            part.ambiguous = part.ambiguous or exc.ambiguous
+            raise
+
+    def _path(self, part: Part) -> Path:
+        return self._database.path.absolute().parent / part.file
+
+    async def _dispose(self, part: Part) -> None:
+        """Its file is of no use any more."""
+        if part.file:
+            await asyncio.to_thread(export.remove, self._path(part))
 
     async def post(self, adapter: Adapter, part: Part, text: str) -> None:
         """Post a message that will be edited, and keep its id at once."""
@@ -534,3 +549,4 @@ class Delivery:
             problem=problem,
         )
         await self._database.write(lambda tx: tx.run("outbox_dead", id=part.id, problem=problem))
+        await self._dispose(part)

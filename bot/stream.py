@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
+from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from bot import events as ev
 from bot.events import BusEvent, Event
@@ -77,6 +79,7 @@ class Stream:
         self.id = id_
         self.opened_at = opened_at
         self.claim: Claim | None = None
+        self.erasures = 0  # how often something was taken out of `log`
         self._database = database
         self._log = list(log)
         self._subscriptions: list[Subscription] = []
@@ -136,6 +139,16 @@ class Stream:
             self.publish(event)
 
 
+    def erase(self, turns: Set[int]) -> None:
+        """Let go of these turns, of what others have heard in the room, and of summaries. What runs goes on with the rest."""
+        self._log = [
+            (seq, turn_id, replace(event, context="") if isinstance(event, ev.UserSaid) else event)
+            for seq, turn_id, event in self._log
+            if turn_id not in turns and not isinstance(event, ev.Summarised)
+        ]
+        self.erasures += 1
+
+
 def write(tx: Tx, stream_id: int, turn_id: int, events: Sequence[Event], at: float) -> int:
     """Put events at the end of a stream's log; the sequence number of the first one."""
     first: int = tx.one("event_next", stream_id=stream_id)["seq"]
@@ -161,6 +174,7 @@ class Streams:
         self._database = database
         self._keep = keep
         self._streams: OrderedDict[int, Stream] = OrderedDict()
+        self._alive: WeakValueDictionary[int, Stream] = WeakValueDictionary()  # those that a turn holds, too
 
     def cached(self, id_: int) -> Stream | None:
         return self._streams.get(id_)
@@ -174,10 +188,17 @@ class Streams:
         return Stream(self._database, id_, opened_at, _context(rows))
 
     def keep(self, stream: Stream) -> None:
-        self._streams[stream.id] = stream
+        self._streams[stream.id] = self._alive[stream.id] = stream
         self._streams.move_to_end(stream.id)
         while len(self._streams) > self._keep:
             self._streams.popitem(last=False)
+
+    def erase(self, ids: Set[int], turns: Set[int]) -> None:
+        """Take out of all copies in memory what was erased of these conversations; the next turn reads them anew."""
+        for id_ in ids:
+            if (stream := self._alive.get(id_)) is not None:
+                stream.erase(turns)
+            self.forget(id_)
 
     def forget(self, id_: int) -> None:
         """Drop the copy in memory: the stream was closed, or its copy may be stale."""

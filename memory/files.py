@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +70,18 @@ def make_folder(folder: Path) -> None:
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     sync_folder(folder.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all that is in it, durably; of a link, what it leads to as well. There need be none."""
+    real = folder.resolve()
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(real)
+    if folder.is_symlink():
+        folder.unlink()
+    for parent in {real.parent, folder.parent}:
+        if parent.is_dir():
+            sync_folder(parent)
 
 
 def sync_folder(folder: Path) -> None:

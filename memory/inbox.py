@@ -81,7 +81,7 @@ class Claim:
 
 
 def claim(tx: Tx, turn_id: int, stream_id: int, user_id: str, rows: list[int], at: float) -> Claim | None:
-    """Begin a turn, or take it over from an attempt that died; None if it is over already.
+    """Begin a turn, or take it over from an attempt that died; None if it is over already, or its row is not owed any more.
 
     `user_id` is who asked. Earlier claims of the turn are void from here on. A resumed turn stays in the stream where it began.
     """

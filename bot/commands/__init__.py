@@ -10,6 +10,7 @@ from adapters.base import Button, Menu
 from bot import sentences, usage
 from bot.closing import close
 from bot.commands.base import Answer, Command, CommandContext
+from bot.commands.forgetting import forget
 from bot.commands.linking import link, unlink
 from bot.commands.pairing import pair
 from bot.limits import Spent
@@ -166,6 +167,7 @@ COMMANDS: dict[str, Command] = {
     "link": Command("help_link", link),
     "unlink": Command("help_unlink", unlink),
     "pair": Command("help_pair", pair, operators=True),
+    "forget": Command("help_forget", forget),
     "status": Command("help_status", _status, operators=True),
 }
 
