@@ -35,8 +35,10 @@ T = TypeVar("T")
 
 AROUND = 1  # messages before and after a passage that come with it
 _SHARES = ((1, 0.5), (-1, 0.3), (2, 0.2))  # of a message's score, for what stands so far behind it
-_POOL = 60  # of the best matches, from which the neighbours get their shares
+_POOL = 40  # of the best matches, from which the neighbours get their shares
 _MANY = 10_000  # matches of a query that is more than words
+_SPARE = 4  # places that may be empty among the best
+_PLACE, _ROLE, _TEXT = 3, 5, 6  # columns of units_at
 _MOST_OPEN = 32  # indexes that are kept open for the next search
 _VERSION = zlib.crc32(f"{words.VERSION} {index_schema()}".encode()) & 0x7FFFFFFF
 _SQL = queries("index.sql")
@@ -137,7 +139,7 @@ class Index:
         """Index what was changed in a person's folder, and tidy up; how many units are new."""
         person = self._person(user_id)
         before = person.added
-        self._use(person, _tidy)
+        self._use(person, units.merge)
         return person.added - before
 
     def use(self, user_id: str, work: Callable[[sqlite3.Connection], T]) -> T | None:
@@ -390,51 +392,43 @@ def _find(
 def _with_neighbours(scores: Mapping[int, float]) -> dict[int, float]:
     """With a share of each score for what stands next to it: the answer to a question seldom has its words.
 
-    Of these places many are empty.
+    Of these places some are empty.
     """
     shared = dict(scores)
+    get = shared.get
     for at, score in scores.items():
         for distance, share in _SHARES:
-            shared[at + distance] = shared.get(at + distance, 0.0) + share * score
+            shared[at + distance] = get(at + distance, 0.0) + share * score
     return shared
 
 
 def _passages(
     connection: sqlite3.Connection, user_id: str, scores: Mapping[int, float], limit: int
 ) -> list[Passage]:
-    """The best of what stands at these places."""
-    spots = sorted(scores, key=lambda at: -scores[at])[: 3 * limit]
-    near = {at + distance for at in spots for distance in range(-AROUND, AROUND + 1)}
-    rows = {row[0]: row[1:] for row in connection.execute(_SQL["units_at"], {"spots": json.dumps([*near])})}
+    """The best of what stands at these places; some are empty."""
+    spots = sorted(scores, key=scores.__getitem__, reverse=True)
+    rows: dict[int, tuple[Any, ...]] = {}
+    places: dict[int | None, Place | None] = {None: None}
+    passages: list[Passage] = []
 
     def messages(spots: Iterable[int]) -> tuple[Message, ...]:
         there = (rows[at] for at in spots if at in rows)
-        return tuple((role, text) for _, _, _, role, text, *_ in there if role in ("user", "assistant"))
+        return tuple((row[_ROLE], row[_TEXT]) for row in there if row[_ROLE] in ("user", "assistant"))
 
-    passages = []
-    for at in [at for at in spots if at in rows][:limit]:
-        key, day, heading, role, text, *place = rows[at]
-        passages.append(
-            Passage(
-                user_id,
-                Date.fromisoformat(day) if day else None,
-                heading,
-                None if place[0] is None else Place(*place),
-                role,
-                text,
-                messages(range(at - AROUND, at)),
-                messages(range(at + 1, at + AROUND + 1)),
-                scores[at],
-                key,
-            )
+    while spots and len(passages) < limit:
+        some = limit - len(passages) + _SPARE
+        now, spots = spots[:some], spots[some:]
+        near = [at + distance for at in now for distance in range(-AROUND, AROUND + 1)]
+        rows.update(
+            (row[0], row) for row in connection.execute(_SQL["units_at"], {"spots": json.dumps(near)})
         )
+        if any(row[_PLACE] not in places for row in rows.values()):
+            places.update((key, Place(*place)) for key, *place in connection.execute(_SQL["places_all"]))
+        for at in [at for at in now if at in rows][: limit - len(passages)]:
+            _, key, day, place, heading, role, text = rows[at]
+            before, after = messages(range(at - AROUND, at)), messages(range(at + 1, at + AROUND + 1))
+            date = Date.fromisoformat(day) if day else None
+            passages.append(
+                Passage(user_id, date, heading, places[place], role, text, before, after, scores[at], key)
+            )
     return passages
-
-
-def _tidy(connection: sqlite3.Connection) -> None:
-    """Do what nobody had to wait for."""
-    if connection.execute(_SQL["chores_all"]).fetchall():
-        with units.transaction(connection):
-            connection.execute(_SQL["stems_merge"])
-            connection.execute(_SQL["forms_merge"])
-            connection.execute(_SQL["chores_done"])

@@ -29,6 +29,7 @@ Stamp = tuple[
 
 NOTE = -1  # the position of what stands before a section's messages
 COMMIT_UNITS = 5000  # between two commits: what a kill in a long rebuild makes it do again
+_WORTH = 8  # merged when one in so many units is new: to merge is to write all of it
 _SETTLED = 2_000_000_000  # nanoseconds after which a file's times show every further change; some disks count in such steps
 _FILE_NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.md", re.ASCII)
 _SQL = queries("index.sql")
@@ -182,16 +183,17 @@ class _Batch:
             key, before = same.pop(0)
             if before != where:
                 moved.append((*where, key))
-        self._remove([(key, text) for (_, text), units in old.items() for key, _ in units])
+        removed = [(key, text) for (_, text), units in old.items() for key, _ in units]
+        self._remove(removed)
         self._many(_SQL["units_move"], moved)
         self._add(file, added)
+        self._run(_SQL["unmerged_add"], {"added": len(added), "removed": len(removed)})
 
     def _remove(self, gone: list[tuple[int, str]]) -> None:
-        if gone:
-            for query in ("stems_remove", "forms_remove"):
-                self._many(_SQL[query], ((key, words.fold(text)) for key, text in gone))
-            self._many(_SQL["units_remove"], ((key,) for key, _ in gone))
-            self._run(_SQL["chores_add"], {"name": "merge"})
+        folded = [(key, words.fold(text)) for key, text in gone]
+        for query in ("stems_remove", "forms_remove"):
+            self._many(_SQL[query], folded)
+        self._many(_SQL["units_remove"], ((key,) for key, _ in gone))
 
     def _add(self, file: int, added: list[tuple[object, ...]]) -> None:
         first = self._last + 1
@@ -211,6 +213,16 @@ class _Batch:
             }
             ((self._places[place],),) = self._run(_SQL["places_add"], values).fetchall()
         return self._places[place]
+
+
+def merge(connection: sqlite3.Connection) -> None:
+    """Merge the pieces of an index, if that is worth it: it is searched faster, and nothing is left of what was removed."""
+    added, removed, all_ = connection.execute(_SQL["unmerged_get"]).fetchone()
+    if not removed and added * _WORTH <= all_:
+        return
+    with transaction(connection):
+        for query in ("stems_merge", "forms_merge", "unmerged_clear"):
+            connection.execute(_SQL[query])
 
 
 @contextlib.contextmanager

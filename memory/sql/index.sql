@@ -44,9 +44,8 @@ WHERE date BETWEEN :first AND :last
 -- name: units_spots  Where units stand.
 SELECT at, id FROM units WHERE id IN (SELECT value FROM json_each(:keys));
 
--- name: units_at  The units that stand somewhere, and their places.
-SELECT at, units.id, date, heading, role, text, platform, kind, chat_id, title, thread
-FROM units LEFT JOIN places ON places.id = units.place WHERE at IN (SELECT value FROM json_each(:spots));
+-- name: units_at  What stands at some spots.
+SELECT at, units.id, date, place, heading, role, text FROM json_each(:spots) CROSS JOIN units ON at = value;
 
 -- name: stems_add  A unit can be found.
 INSERT INTO stems (rowid, text) VALUES (?, ?);
@@ -119,11 +118,11 @@ WHERE length(vector) = :dimensions AND units.date BETWEEN :first AND :last
 -- name: vectors_count  How many units have been seen to, of how many.
 SELECT (SELECT count(*) FROM vectors), (SELECT count(*) FROM units);
 
--- name: chores_add  Something is to be done when nobody waits.
-INSERT INTO chores (name) VALUES (:name) ON CONFLICT DO NOTHING;
+-- name: unmerged_add  Units were added or removed.
+UPDATE unmerged SET added = added + :added, removed = removed + :removed;
 
--- name: chores_all  What is to be done.
-SELECT name FROM chores;
+-- name: unmerged_get  What is not merged yet, and how many units there are.
+SELECT added, removed, (SELECT count(*) FROM units) FROM unmerged;
 
--- name: chores_done  It is all done.
-DELETE FROM chores;
+-- name: unmerged_clear  All is merged.
+UPDATE unmerged SET added = 0, removed = 0;

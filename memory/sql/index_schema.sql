@@ -52,6 +52,8 @@ CREATE TRIGGER vectors_unit_moved AFTER UPDATE OF section, position ON units
 WHEN old.at <> new.at BEGIN
     DELETE FROM vectors WHERE unit = new.id OR unit IN (SELECT id FROM units WHERE at = old.at + 1);
 END;
-CREATE TABLE chores (                               -- owed to the index, to be done when nobody waits
-    name TEXT PRIMARY KEY
+CREATE TABLE unmerged (                             -- what FTS5 holds in pieces; one row
+    added   INTEGER NOT NULL,                       -- units since it was merged
+    removed INTEGER NOT NULL
 ) STRICT;
+INSERT INTO unmerged VALUES (0, 0);
