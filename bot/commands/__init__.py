@@ -11,6 +11,7 @@ from bot import sentences, usage
 from bot.closing import close
 from bot.commands.base import Answer, Command, CommandContext
 from bot.commands.forgetting import forget
+from bot.commands.facts import facts
 from bot.commands.linking import link, unlink
 from bot.commands.pairing import pair
 from bot.limits import Spent
@@ -162,6 +163,7 @@ COMMANDS: dict[str, Command] = {
     "clear": Command("help_clear", _clear),
     "stop": Command("help_stop", _stop),
     "history": Command("help_history", _history),
+    "facts": Command("help_facts", facts),
     "timezone": Command("help_timezone", _timezone),
     "usage": Command("help_usage", _usage),
     "link": Command("help_link", link),

@@ -22,7 +22,8 @@ from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
 
 ABILITIES = (
     "I have no real understanding: I follow a few rules. Tell me your name, ask what we talked about today or yesterday, "
-    "what your name is or what time it is; say “count to 50”, “write 200 words” or “show me some Markdown”."
+    "what your name is or what time it is; say “remember that I like tea” and ask what I know about you; say “count to 50”, "
+    "“write 200 words” or “show me some Markdown”."
 )
 GREETING = f"Hello! I am the built-in demo model. {ABILITIES}"
 PUZZLED = f"I am the built-in demo model, and I did not understand that. {ABILITIES}"
@@ -179,6 +180,22 @@ def _recall(turn: _Turn, found: re.Match[str]) -> Answer:
     return turn.use("history", when, _quoted)
 
 
+def _remember(turn: _Turn, found: re.Match[str]) -> Answer:
+    fact, _, old = found[1].strip().partition(" instead of ")
+    arguments = {"fact": fact.rstrip(".!"), "quote": fact}
+    if old:
+        arguments["replaces"] = old.rstrip(".!")
+    return turn.use("remember", arguments, lambda told: f"I will remember it. {told}")
+
+
+def _forget(turn: _Turn, found: re.Match[str]) -> Answer:
+    return turn.use("forget_fact", {"fact": found[1].strip().rstrip(".!")}, lambda told: told)
+
+
+def _known(turn: _Turn, _: re.Match[str]) -> Answer:
+    return turn.use("recall_facts", {}, lambda told: _quoted(told.partition("\n\n")[2] or told))
+
+
 def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:
     for event in reversed(turn.before):
         if not isinstance(event, UserSaid) or event.speaker != turn.said.speaker:
@@ -227,6 +244,9 @@ def _show_markdown(_: _Turn, __: re.Match[str]) -> Answer:
 
 
 _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]]] = [
+    (re.compile(r"(?is)^\W*(?:please\W+)?remember(?: that|:) (.+)"), _remember),
+    (re.compile(r"(?is)^\W*(?:please\W+)?forget(?: that|:) (.+)"), _forget),
+    (re.compile(r"(?i)\bwhat (do )?you know (about|of) me\b"), _known),
     (re.compile(r"(?i)\b(what('?s| is) my name|who am i)\b"), _their_name),
     (
         re.compile(

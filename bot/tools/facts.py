@@ -208,7 +208,7 @@ def write(
     known = next((one for one in here if one.fact.valid and plain(one.fact.text) == plain(text)), None)
     old: list[Kept] = []
     if replaces and replaces.strip():
-        old = _named(here, replaces)
+        old = named(here, replaces)
         if not old:
             raise ToolProblem(
                 f"Nothing was written: there is no fact {replaces.strip()[:40]!r} here that could be replaced. "
@@ -230,13 +230,13 @@ def write(
 def find(store: Facts, variables: Variables, wanted: str) -> list[Kept]:
     """The facts here that an id, or some words, may mean: those of that id, else that very text, else all that have the words."""
     here = visible(store, variables)
-    if named := _named(here, wanted):
-        texts = {plain(one.fact.text) for one in named}
+    if meant := named(here, wanted):
+        texts = {plain(one.fact.text) for one in meant}
         return [one for one in here if plain(one.fact.text) in texts]
     return [one for one in here if was_said(wanted, one.fact.text)]
 
 
-def _named(here: Sequence[Kept], wanted: str) -> list[Kept]:
+def named(here: Sequence[Kept], wanted: str) -> list[Kept]:
     """Those of that id, or of that very text."""
     id_ = wanted.strip().strip("[]").lower()
     return [one for one in here if one.fact.id == id_] or [
