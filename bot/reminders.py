@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from datetime import time as Time  # noqa: N812 - `time` is what is asked for
@@ -38,6 +39,9 @@ class Bounds:
     count: int | None = None
     repeat: float | None = None
     days: int | None = None
+
+
+UNBOUNDED = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +208,25 @@ def cancel(tx: Tx, variables: Variables, number: int) -> Schedule | None:
     if all(one.id != number for one in visible(tx, variables)):
         return None
     return schedules.cancel(tx, number, variables.people)
+
+
+def rezone(tx: Tx, people: Sequence[str], zone: str, at: float) -> None:
+    """A person is in another zone now: what repeats goes by the clock there, and what is due once keeps its instant.
+
+    What is due already, and about to be said, is left alone.
+    """
+    for one in schedules.of_people(tx, people):
+        trigger, due = triggers.load(one.trigger), one.next_at
+        if isinstance(trigger, Every) and trigger.seconds % DAY == 0:
+            anchor, _ = times.instant(times.clock(trigger.anchor, one.zone), zone)
+            trigger = Every(trigger.seconds, anchor)
+        if not isinstance(trigger, Once) and due > at:
+            following = triggers.next_after(trigger, zone, at)
+            if following is None or (one.until is not None and following > one.until):
+                schedules.cancel(tx, one.id, people)
+                continue
+            due = following
+        schedules.change(tx, replace(one, trigger=triggers.dump(trigger), zone=zone, next_at=due))
 
 
 def _place(schedule: Schedule) -> Place | None:

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from adapters.base import Update
 from bot.events import ToolCall, Variables
 from bot.models.base import ToolSpec
-from bot.reminders import Bounds
+from bot.reminders import UNBOUNDED, Bounds
 from memory.database import Database
 from memory.facts import Facts
 from memory.transcripts import Transcripts
@@ -42,7 +42,7 @@ class ToolContext:
     said: tuple[str, ...] = ()
     database: Database | None = None
     facts: Facts | None = None
-    reminders: Bounds = Bounds()
+    reminders: Bounds = UNBOUNDED
     stir: Callable[[], None] = lambda: None
 
 

@@ -1,0 +1,111 @@
+"""`/remind`, `/reminders` and `/quiet`: what the clock says to a person, set and taken back without a model."""
+
+from __future__ import annotations
+
+import asyncio
+
+from adapters.base import Button
+from bot import quiet, reminders, times, when
+from bot.commands.base import Answer, CommandContext
+from bot.reminders import Plan
+from bot.when import Impossible
+from memory import links
+from memory.database import Tx
+from memory.schedules import Schedule
+
+MOST_BUTTONS = 5  # below a list
+MOST_CHARS = 3500  # of a list
+
+
+async def remind(ctx: CommandContext) -> Answer:
+    """`/remind tomorrow at 9 water the plants`: a time, and what is to be said then; or the other way round."""
+    turns, update = ctx.turns, ctx.job.update
+    zone, now = await turns.zone(ctx.user_id), turns.now()
+    variables, bounds = await turns.variables(update, zone), turns.setup.reminders
+
+    def planned() -> tuple[str, Plan] | None:
+        shown = times.clock(now, zone)
+        found = when.split(ctx.args, shown)
+        if found is None:
+            return None
+        phrase, text = found
+        return reminders.wording(text), reminders.plan(reminders.read(phrase, zone, shown), zone, now, bounds)
+
+    try:
+        found = await asyncio.to_thread(planned)
+    except Impossible as exc:
+        return Answer(ctx.say(exc.key, **exc.values))
+    if found is None:
+        return Answer(ctx.say("remind_usage"))
+    text, plan = found
+
+    def set_(tx: Tx) -> str:
+        try:
+            schedule = reminders.add(tx, variables, update, text, plan, bounds, now, work=False)
+        except Impossible as exc:
+            return ctx.say(exc.key, **exc.values)
+        told = reminders.confirmed(schedule, plan, update.person.language)
+        return f"{told} {ctx.say('reminder_says', text=text)}"
+
+    return Answer(set_)
+
+
+async def list_or_cancel(ctx: CommandContext) -> Answer:
+    """`/reminders`, `/reminders cancel 3`."""
+    turns, update = ctx.turns, ctx.job.update
+    variables = await turns.variables(update, await turns.zone(ctx.user_id))
+    verb, _, number = ctx.args.strip().partition(" ")
+    if verb.lower() == "cancel" and number.strip().isdecimal() and len(number.strip()) < 16:
+        wanted = int(number)
+
+        def cancel(tx: Tx) -> str:
+            key = "reminder_cancelled" if reminders.cancel(tx, variables, wanted) else "reminder_unknown"
+            return ctx.say(key, id=wanted)
+
+        return Answer(cancel)
+    if verb:
+        return Answer(ctx.say("reminders_usage"))
+    found = await turns.database.read(lambda tx: reminders.visible(tx, variables))
+    if not found:
+        return Answer(ctx.say("reminders_none" if variables.private else "reminders_none_here"))
+    return Answer(_listed(ctx, found), buttons=_buttons(ctx, found))
+
+
+def _listed(ctx: CommandContext, found: list[Schedule]) -> str:
+    """As many as one message holds, and how many more there are."""
+    update = ctx.job.update
+    lines: list[str] = []
+    for one in found:
+        line = f"- {reminders.line(one, update.person.language, here=update.chat.key)}"
+        if sum(map(len, lines)) + len(line) > MOST_CHARS:
+            return "\n".join([*lines, ctx.say("reminders_more", count=len(found) - len(lines))])
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _buttons(ctx: CommandContext, found: list[Schedule]) -> tuple[Button, ...]:
+    return tuple(
+        Button(ctx.say("reminder_cancel_button", id=one.id), f"reminders cancel {one.id}")
+        for one in found[:MOST_BUTTONS]
+    )
+
+
+async def quiet_hours(ctx: CommandContext) -> Answer:
+    """`/quiet`, `/quiet 22:00-07:00`, `/quiet off`: when what may wait says nothing to this person, whichever id they use."""
+    wanted = ctx.args.strip().lower()
+    zone = await ctx.turns.zone(ctx.user_id)
+    if not wanted:
+        hours = await ctx.turns.database.read(lambda tx: tx.one("person_time", user_id=ctx.user_id))
+        if hours is None or not hours["quiet"]:
+            return Answer(ctx.say("quiet_none"))
+        return Answer(ctx.say("quiet", hours=hours["quiet"], zone=zone))
+    span = quiet.parse(wanted)
+    if span is None and wanted != "off":
+        return Answer(ctx.say("quiet_usage"))
+    hours = quiet.written(*span) if span else ""
+
+    def store(tx: Tx) -> None:
+        for one in links.people(tx, ctx.user_id):
+            tx.run("person_quiet", user_id=one, quiet=hours)
+
+    return Answer(ctx.say("quiet_set", hours=hours, zone=zone) if hours else ctx.say("quiet_off"), store)
