@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -193,6 +193,30 @@ async def open_database(path: Path, *, migrate: bool = True) -> AsyncIterator[Da
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
             await connection.close()
+
+
+@contextlib.contextmanager
+def snapshot(path: Path) -> Iterator[Tx]:
+    """The database at `path`, of whatever version, as it is at this instant: to be read in a thread of its own.
+
+    It is in nobody's way, nor anybody in its. Raises `DatabaseUnusable`.
+    """
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("BEGIN")
+            connection.execute(
+                "SELECT count(*) FROM sqlite_schema"
+            ).fetchone()  # only reading fixes what is read
+            yield Tx(connection)
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as exc:
+        raise DatabaseUnusable(f"the database {str(path)!r} can not be read ({exc}); {_advice(exc)}") from exc
 
 
 async def _connect(path: Path, migrate: bool) -> _Connection:

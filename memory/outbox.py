@@ -26,6 +26,8 @@ class Part:
     buttons: tuple[Mapping[str, str], ...] = ()
     ambiguous: bool = False
     language: str = ""  # the person's; not known after a restart, and then our own words are English
+    file: str = ""  # path below data_dir of the file that goes with the text
+    unsendable: bool = False  # the platform would not take it
 
     @property
     def key(self) -> str:
@@ -44,6 +46,7 @@ def put(
     at: float,
     via: str = "",
     buttons: Sequence[Mapping[str, str]] = (),
+    file: str = "",
 ) -> Part | None:
     """Open a part (`text` None), or complete it; None if it was completed before.
 
@@ -62,10 +65,14 @@ def put(
         at=at,
         via=via,
         buttons=json.dumps(buttons, ensure_ascii=False) if buttons else "",
+        file=file,
     )
     if row is None:
         return None
-    return Part(row["id"], turn_id, part, chat, reply_to, stub, text, row["message_id"], via, tuple(buttons))
+    shown = tuple(buttons)
+    return Part(
+        row["id"], turn_id, part, chat, reply_to, stub, text, row["message_id"], via, shown, file=file
+    )
 
 
 def parts(tx: Tx, turn_id: int) -> list[Part]:
@@ -99,4 +106,5 @@ def _part(row: Any) -> Part:
         row["via"],
         tuple(json.loads(row["buttons"] or "[]")),
         ambiguous=not row["message_id"],
+        file=row["file"],
     )

@@ -124,8 +124,8 @@ WHERE stream_id = :stream_id
 ORDER BY seq;
 
 -- name: outbox_add  A part of a reply.
-INSERT INTO outbox (turn_id, part, platform, chat, reply_to, stub, text, state, created_at, via, buttons)
-VALUES (:turn_id, :part, :platform, :chat, :reply_to, :stub, :text, :state, :at, :via, :buttons)
+INSERT INTO outbox (turn_id, part, platform, chat, reply_to, stub, text, state, created_at, via, buttons, file)
+VALUES (:turn_id, :part, :platform, :chat, :reply_to, :stub, :text, :state, :at, :via, :buttons, :file)
 ON CONFLICT (turn_id, part) DO UPDATE SET text = excluded.text, state = excluded.state, buttons = excluded.buttons
 WHERE outbox.state = 'open'
 RETURNING id, message_id;
@@ -140,7 +140,7 @@ SELECT * FROM outbox WHERE platform = :platform AND state = 'ready' ORDER BY id;
 UPDATE outbox SET message_id = :message_id WHERE id = :id;
 
 -- name: outbox_sent  Delivered: the words go.
-UPDATE outbox SET state = 'sent', text = NULL, via = '', message_id = :message_id, sent_at = :at WHERE id = :id;
+UPDATE outbox SET state = 'sent', text = NULL, via = '', file = '', message_id = :message_id, sent_at = :at WHERE id = :id;
 
 -- name: outbox_dead  It can not be delivered.
 UPDATE outbox SET state = 'dead', problem = :problem WHERE id = :id;
@@ -804,3 +804,57 @@ DELETE FROM link_tries WHERE user_id = :user_id AND at < :before;
 
 -- name: vacuum  The file is written anew: where rows were moved from page to page, SQLite leaves copies of them.
 VACUUM;
+
+-- name: export_streams  The conversations in which somebody took part, and whether they are theirs alone.
+SELECT id, key, opened_at, closed_at, close_reason,
+       substr(key, -length(:user_id) - 1) = ':' || :user_id AS own,
+       EXISTS (SELECT 1 FROM events WHERE stream_id = streams.id AND type = 'user' AND json_extract(data, '$.speaker') <> '')
+           AS room
+FROM streams
+WHERE own OR id IN (SELECT stream_id FROM turns WHERE user_id = :user_id)
+ORDER BY id;
+
+-- name: export_events  Of a conversation what somebody said, and what was answered to them.
+SELECT seq, turn_id, type, data, at FROM events
+WHERE stream_id = :stream_id
+  AND (:own OR turn_id IN (SELECT id FROM turns WHERE stream_id = :stream_id AND user_id = :user_id))
+ORDER BY seq;
+
+-- name: export_usage  Somebody's model calls.
+SELECT at, chat_key, model, input, cached, output, usd, state FROM usage WHERE user_id = :user_id ORDER BY at, id;
+
+-- name: export_schedules  What is to happen for somebody at a time.
+SELECT kind, name, text, chat_key, work, trigger, zone, missed, state, next_at, last_at, until, created_at FROM schedules
+WHERE user_id = :user_id ORDER BY id;
+
+-- name: export_subscriptions  Which of the operator's schedules somebody gets.
+SELECT name, json_extract(chat, '$.platform') || ':' || json_extract(chat, '$.id') AS chat_key, at FROM subscriptions
+WHERE user_id = :user_id ORDER BY at;
+
+-- name: export_person  What is set for somebody, what was decided about them, and where they are written to.
+SELECT coalesce((SELECT timezone FROM people WHERE user_id = :user_id), '') AS timezone,
+       coalesce((SELECT quiet FROM people WHERE user_id = :user_id), '') AS quiet,
+       (SELECT state FROM access WHERE user_id = :user_id) AS access,
+       (SELECT name FROM access WHERE user_id = :user_id) AS name,
+       (SELECT at FROM access WHERE user_id = :user_id) AS decided_at,
+       (SELECT chat FROM homes WHERE user_id = :user_id) AS chat;
+
+-- name: export_room  What somebody said lately in groups, and what was answered to them there.
+SELECT chat_key, speaker, text, at FROM room WHERE user_id = :user_id ORDER BY id;
+
+-- name: export_waiting  What of somebody's messages is not worked on, or could not be.
+SELECT state, body, received_at FROM inbox
+WHERE user_id = :user_id AND body IS NOT NULL AND state IN ('waiting', 'running', 'quarantined') ORDER BY id;
+
+-- name: export_undelivered  What somebody was not told yet, or could not be.
+SELECT outbox.state, outbox.text, outbox.created_at FROM outbox JOIN turns ON turns.id = outbox.turn_id
+WHERE turns.user_id = :user_id AND outbox.text IS NOT NULL ORDER BY outbox.id;
+
+-- name: export_pending  Turns that are complete and that no file had when we looked.
+SELECT record FROM transcript_pending WHERE user_id = :user_id ORDER BY turn_id;
+
+-- name: export_known  Whether anything is kept of somebody.
+SELECT EXISTS (SELECT 1 FROM inbox WHERE user_id = :user_id AND state <> 'refused') OR EXISTS (SELECT 1 FROM turns WHERE user_id = :user_id)
+    OR EXISTS (SELECT 1 FROM streams WHERE substr(key, -length(:user_id) - 1) = ':' || :user_id)
+    OR EXISTS (SELECT 1 FROM people WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM access WHERE user_id = :user_id)
+    OR EXISTS (SELECT 1 FROM usage WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM schedules WHERE user_id = :user_id) AS known;
