@@ -7,13 +7,15 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, available_timezones
 
 from adapters.base import Button, Menu
-from bot import sentences, usage
+from bot import reminders, sentences, usage
 from bot.closing import close
 from bot.commands.base import Answer, Command, CommandContext
-from bot.commands.forgetting import forget
 from bot.commands.facts import facts
+from bot.commands.forgetting import forget
 from bot.commands.linking import link, unlink
 from bot.commands.pairing import pair
+from bot.commands.reminders import list_or_cancel, quiet_hours, remind
+from bot.commands.subscribing import subscribe, unsubscribe
 from bot.limits import Spent
 from bot.text import split
 from bot.tools.base import ToolProblem
@@ -108,6 +110,7 @@ async def _timezone(ctx: CommandContext) -> Answer:
     def store(tx: Tx) -> None:
         for one in links.people(tx, user_id):
             tx.run("person_timezone", user_id=one, timezone=zone)
+        reminders.rezone(tx, links.people(tx, user_id), zone, turns.now())
 
     return Answer(ctx.say("timezone_set", zone=zone, time=_time(turns.now(), zone)), store)
 
@@ -164,6 +167,11 @@ COMMANDS: dict[str, Command] = {
     "stop": Command("help_stop", _stop),
     "history": Command("help_history", _history),
     "facts": Command("help_facts", facts),
+    "remind": Command("help_remind", remind),
+    "reminders": Command("help_reminders", list_or_cancel),
+    "quiet": Command("help_quiet", quiet_hours),
+    "subscribe": Command("help_subscribe", subscribe),
+    "unsubscribe": Command("help_unsubscribe", unsubscribe),
     "timezone": Command("help_timezone", _timezone),
     "usage": Command("help_usage", _usage),
     "link": Command("help_link", link),
