@@ -10,19 +10,21 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from typing import ClassVar
 
+from bot import when
 from bot.context import SUMMARY_PROMPT
 from bot.events import Event, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
 
 ABILITIES = (
     "I have no real understanding: I follow a few rules. Tell me your name, ask what we talked about today or yesterday, "
-    "what your name is or what time it is; say “remember that I like tea” and ask what I know about you; say “count to 50”, "
+    "what your name is or what time it is; say “remember that I like tea” and ask what I know about you; say “remind me in "
+    "20 minutes to make tea” or “every day at 9 write 20 words”, and ask what your reminders are; say “count to 50”, "
     "“write 200 words” or “show me some Markdown”."
 )
 GREETING = f"Hello! I am the built-in demo model. {ABILITIES}"
@@ -121,13 +123,17 @@ class _Turn:
         self._returned = [e for e in request.events[last:] if isinstance(e, ToolReturned)]
         self._tools = {tool.name for tool in request.tools}
 
-    def use(self, tool: str, arguments: dict[str, str], then: Callable[[str], str]) -> Answer:
+    def use(
+        self,
+        tool: str,
+        arguments: Mapping[str, object],
+        then: Callable[[str], str],
+        otherwise: str = "I could not find out",
+    ) -> Answer:
         """Call a tool, and in the next round say what `then` makes of its result."""
         for event in self._returned:
             if event.name == tool:
-                return Answer(
-                    f"I could not find out: {event.content}" if event.failed else then(event.content)
-                )
+                return Answer(f"{otherwise}: {event.content}" if event.failed else then(event.content))
         if tool not in self._tools:
             return Answer(f"I am only the demo model and have no {tool} tool here, so I can not tell.")
         return Answer(call=ToolCall(f"call_{uuid.uuid4().hex[:24]}", tool, json.dumps(arguments)))
@@ -196,6 +202,47 @@ def _known(turn: _Turn, _: re.Match[str]) -> Answer:
     return turn.use("recall_facts", {}, lambda told: _quoted(told.partition("\n\n")[2] or told))
 
 
+def _remind(turn: _Turn, found: re.Match[str]) -> Answer:
+    return _at_a_time(turn, found[1], work=False)
+
+
+def _do_later(turn: _Turn, found: re.Match[str]) -> Answer:
+    return _at_a_time(turn, found[1], work=True)
+
+
+def _at_a_time(turn: _Turn, text: str, *, work: bool) -> Answer:
+    now = datetime.now(UTC).replace(tzinfo=None)  # what it is where they are, the tool knows
+    parts = when.split(text, now)
+    if parts is None or not parts[1]:
+        return Answer("Tell me when, and what. Like this: remind me in 20 minutes to make tea.")
+    phrase, task = parts
+    arguments: dict[str, object] = {"text": task.rstrip(".!")} | ({"work": True} if work else {})
+    match _meaning(phrase, now):
+        case when.After(seconds):
+            arguments["in_minutes"] = seconds / 60
+        case when.Every() | when.Rule():
+            arguments["repeat"] = phrase
+        case _:
+            arguments["at"] = phrase
+    return turn.use("set_reminder", arguments, lambda told: told, "I could not do that")
+
+
+def _meaning(phrase: str, now: datetime) -> when.When | None:
+    try:
+        found = when.parse(phrase, now)
+    except when.Impossible:
+        return None
+    return found and found.when
+
+
+def _reminders(turn: _Turn, _: re.Match[str]) -> Answer:
+    return turn.use("list_reminders", {}, _quoted)
+
+
+def _cancel(turn: _Turn, found: re.Match[str]) -> Answer:
+    return turn.use("cancel_reminder", {"id": int(found[1])}, lambda told: told, "I could not do that")
+
+
 def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:
     for event in reversed(turn.before):
         if not isinstance(event, UserSaid) or event.speaker != turn.said.speaker:
@@ -244,6 +291,15 @@ def _show_markdown(_: _Turn, __: re.Match[str]) -> Answer:
 
 
 _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]]] = [
+    (re.compile(r"(?is)^\W*(?:please\W+)?remind me\b(.*)"), _remind),
+    (
+        re.compile(
+            r"(?is)^\W*((?:in|at|on|tomorrow|tonight|every|daily)\b.+\b(?:send|write|count|show)\b.*)"
+        ),
+        _do_later,
+    ),
+    (re.compile(r"(?i)\bcancel (?:my )?reminder (?:number )?(\d{1,9})\b"), _cancel),
+    (re.compile(r"(?i)\bmy reminders\b|\breminders do i have\b"), _reminders),
     (re.compile(r"(?is)^\W*(?:please\W+)?remember(?: that|:) (.+)"), _remember),
     (re.compile(r"(?is)^\W*(?:please\W+)?forget(?: that|:) (.+)"), _forget),
     (re.compile(r"(?i)\bwhat (do )?you know (about|of) me\b"), _known),
