@@ -43,6 +43,9 @@ _MOST_OPEN = 32  # indexes that are kept open for the next search
 _VERSION = zlib.crc32(f"{words.VERSION} {index_schema()}".encode()) & 0x7FFFFFFF
 _SQL = queries("index.sql")
 
+# What shows that a file is broken, or that the disk is. SQLite does not notice each wrong byte: then a value is odd.
+_FAULTS = (sqlite3.DatabaseError, OSError, ValueError, KeyError)
+
 # Where it fails with one of these, to make the file anew would cure nothing.
 _NOT_THE_FILE = {
     sqlite3.SQLITE_BUSY,
@@ -133,7 +136,7 @@ class Index:
                 return _passages(connection, person.user_id, scores, limit)
 
             found += self._use(person, find) or []
-        return sorted(found, key=lambda passage: -passage.score)[:limit]
+        return sorted(found, key=lambda one: (one.score, one.date or Date.min), reverse=True)[:limit]
 
     def refresh(self, user_id: str) -> int:
         """Index what was changed in a person's folder, and tidy up; how many units are new."""
@@ -215,18 +218,16 @@ class Index:
             try:
                 connection = self._ready(person)
                 return None if connection is None else work(connection)
-            except sqlite3.DatabaseError as exc:
+            except _FAULTS as exc:
                 person.close()
-                if exc.sqlite_errorcode & 0xFF in _NOT_THE_FILE:
+                if isinstance(exc, OSError) or getattr(exc, "sqlite_errorcode", 0) & 0xFF in _NOT_THE_FILE:
                     raise _unusable(person, exc) from exc
-                log.warning("index_rebuilt", user=person.user_id, problem=str(exc))
-            except OSError as exc:
-                raise _unusable(person, exc) from exc
+                log.warning("index_rebuilt", user=person.user_id, error=type(exc).__name__)
             try:
                 person.remove()
                 connection = self._ready(person)
                 return None if connection is None else work(connection)
-            except (sqlite3.DatabaseError, OSError) as exc:
+            except _FAULTS as exc:
                 person.close()
                 raise _unusable(person, exc) from exc
 
@@ -406,7 +407,7 @@ def _passages(
     connection: sqlite3.Connection, user_id: str, scores: Mapping[int, float], limit: int
 ) -> list[Passage]:
     """The best of what stands at these places; some are empty."""
-    spots = sorted(scores, key=scores.__getitem__, reverse=True)
+    spots = sorted(scores, key=lambda at: (scores[at], at), reverse=True)  # of equals the later one
     rows: dict[int, tuple[Any, ...]] = {}
     places: dict[int | None, Place | None] = {None: None}
     passages: list[Passage] = []
