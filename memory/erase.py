@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from memory import links
+from memory import export, links
 from memory.database import Database, MemoryFault, Tx
 from memory.people import CODE_CHARS
 from memory.transcripts import Transcripts
@@ -29,7 +29,6 @@ CODE_SECONDS = 600.0
 CODE_LENGTH = 4  # it keeps from mistakes, not from others: nobody's code is good for anybody else
 KEEP = 3 * 86400.0  # seconds for which an erasure that is done is known
 _ZONES_APART = timedelta(days=1)  # the day that runs somewhere may be yesterday's in UTC
-_PACE = 60.0  # seconds that count against `limits.turns_per_minute`
 _WAIT = 0.2  # seconds until a reader may have gone
 
 
@@ -165,7 +164,7 @@ def erase(tx: Tx, erasure: Erasure, transcripts: Transcripts, data: Path, at: fl
     """Erase all rows and files of a user id. No turn of theirs runs, and whoever writes their files is this transaction.
 
     What they wrote after the erasure began stays in the inbox. Copies in memory are the caller's; so is the index, which is
-    not of the database. `data` is the folder that the outbox's files are in. Raises OSError as the disk does: nothing
+    not of the database. `data` is the folder that exports wait in. Raises OSError as the disk does: nothing
     but files is then gone.
     """
     user_id, platform = erasure.user_id, erasure.platform
@@ -174,14 +173,13 @@ def erase(tx: Tx, erasure: Erasure, transcripts: Transcripts, data: Path, at: fl
     turns = [row["id"] for row in tx.all("erase_turns_of", user_id=user_id)]
     private = _private_chats(tx, user_id, turns)
     streams, shared = _streams(tx, user_id, platform, turns)
-    files = _undelivered(tx, platform, turns, private, data)
+    _replies(tx, platform, turns, private)
     _received(tx, user_id, platform, upto)
     _money(tx, user_id, platform, private, at)
     _marks(tx, platform, private)
     _person(tx, user_id, at)
     tx.run("erase_turns", user_id=user_id, at=at)
-    for file in files:
-        file.unlink(missing_ok=True)
+    export.forget(data, user_id)
     transcripts.forget(user_id)
     return Erased(frozenset(turns), frozenset(streams), frozenset(shared))
 
@@ -218,16 +216,14 @@ def _private_chats(tx: Tx, user_id: str, turns: Sequence[int]) -> set[str]:
     return found | {_native(user_id)}  # as some platforms have it; on others no chat has a person's id
 
 
-def _undelivered(tx: Tx, platform: str, turns: Sequence[int], private: set[str], data: Path) -> list[Path]:
-    """Replies to them go, delivered or not; the files that were to be sent with them are returned."""
-    values = {
-        "platform": platform,
-        "turns": json.dumps(list(turns)),
-        "chats": json.dumps(sorted(private)),
-    }
-    files = [data / row["file"] for row in tx.all("erase_outbox_files", **values)]
-    tx.run("erase_outbox", **values)
-    return [file for file in files if file.resolve().is_relative_to(data.resolve())]
+def _replies(tx: Tx, platform: str, turns: Sequence[int], private: set[str]) -> None:
+    """Replies to them go, delivered or not."""
+    tx.run(
+        "erase_outbox",
+        platform=platform,
+        turns=json.dumps(list(turns)),
+        chats=json.dumps(sorted(private)),
+    )
 
 
 def _received(tx: Tx, user_id: str, platform: str, upto: int) -> None:
@@ -245,7 +241,7 @@ def _money(tx: Tx, user_id: str, platform: str, private: set[str], at: float) ->
     scopes = json.dumps([f"person:{user_id}", *(f"chat:{platform}:{chat}" for chat in sorted(private))])
     tx.run("erase_spend", scopes=scopes, before=_first_day(at))
     tx.run("erasure_spent", user_id=user_id, spent=scopes)
-    tx.run("pace_drop", user_id=user_id, at=at - _PACE)
+    tx.run("pace_drop", user_id=user_id, at=at)
 
 
 def _marks(tx: Tx, platform: str, private: set[str]) -> None:

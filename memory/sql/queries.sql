@@ -136,6 +136,9 @@ SELECT * FROM outbox WHERE turn_id = :turn_id ORDER BY part;
 -- name: outbox_owed  Complete parts that are not delivered.
 SELECT * FROM outbox WHERE platform = :platform AND state = 'ready' ORDER BY id;
 
+-- name: outbox_files  The files that are to be sent with parts of replies.
+SELECT file FROM outbox WHERE platform = :platform AND state = 'ready' AND file <> '';
+
 -- name: outbox_posted  The platform's id of the message.
 UPDATE outbox SET message_id = :message_id WHERE id = :id;
 
@@ -732,12 +735,7 @@ SELECT json_extract(chat, '$.id') AS id FROM homes WHERE user_id = :user_id
 UNION SELECT json_extract(chat, '$.id') FROM outbox
 WHERE turn_id IN (SELECT value FROM json_each(:turns)) AND json_extract(chat, '$.kind') = 'private';
 
--- name: erase_outbox_files  The files that go with the replies of some turns, or to some private chats.
-SELECT file FROM outbox WHERE file <> '' AND (turn_id IN (SELECT value FROM json_each(:turns))
-  OR (platform = :platform AND json_extract(chat, '$.kind') = 'private'
-      AND json_extract(chat, '$.id') IN (SELECT value FROM json_each(:chats))));
-
--- name: erase_outbox  Those replies.
+-- name: erase_outbox  The replies of some turns, and what is said in some private chats.
 DELETE FROM outbox WHERE turn_id IN (SELECT value FROM json_each(:turns))
   OR (platform = :platform AND json_extract(chat, '$.kind') = 'private'
       AND json_extract(chat, '$.id') IN (SELECT value FROM json_each(:chats)));
