@@ -12,6 +12,8 @@ from bot.health import KEEP, all_well, seen
 from memory import leases
 from memory.database import Database, Tx
 
+MOST_PROBLEMS = 10  # of schedules, that are told one by one
+
 
 async def collect(
     database: Database, locks: Path, names: Sequence[str], now: float, zone: str = "UTC"
@@ -53,6 +55,10 @@ async def collect(
             },
             "usage_today": usage,
             "usd_today": sum(row["usd"] for row in usage),
+            "schedules": {
+                **dict(tx.one("schedules_counts")),
+                "problems": [dict(row) for row in tx.all("schedules_troubled", limit=MOST_PROBLEMS)],
+            },
         }
 
     return await database.read(read)
@@ -91,6 +97,15 @@ def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
     ]
     if report["usage_today"]:
         lines.append(f"spent today: {report['usd_today']:.4f} USD")
+    schedules = report["schedules"]
+    if schedules["active"] or schedules["paused"]:
+        due = schedules["next_at"]
+        due = "" if due is None else f", next at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M:%S UTC}"
+        lines.append(f"schedules: {schedules['active']} active, {schedules['paused']} paused{due}")
+    lines += [
+        f"  {paint(row['name'], good=False)} to {row['user_id']}: {row['problem']}"
+        for row in schedules["problems"]
+    ]
     return "\n".join(lines)
 
 
