@@ -17,17 +17,21 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date as Date  # noqa: N812 - `date` is the name of a field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from memory import units, words
 from memory.database import MemoryFault, statements
+from memory.fusion import fused
 from memory.sql import index_schema, queries
 from memory.transcripts import Message, Place, Transcripts
+
+if TYPE_CHECKING:
+    from memory.vectors import Meaning
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +78,8 @@ class Passage:
 
     `role` is that of the message; `note` for text from other hands and for summaries; `fact`, or `former fact` for one that holds
     no more. `date` is None for a fact that has none. `before` and `after` are the messages next to it in its conversation. The
-    higher the `score`, the better. `key` names it in the person's index.
+    higher the `score`, the better. `key` names it in the person's index, `at` is where it stands there: what is next to it
+    in the same conversation has the next number, and no other conversation is near.
     """
 
     user_id: str
@@ -87,6 +92,10 @@ class Passage:
     after: tuple[Message, ...]
     score: float
     key: int
+    at: int
+
+
+_Found = tuple[dict[int, Passage], dict[int, float], dict[int, float]]
 
 
 def everywhere(_: Place | None) -> bool:
@@ -118,25 +127,62 @@ class Index:
         last: Date | None = None,
         allowed: Callable[[Place | None], bool] = everywhere,
         limit: int = 10,
+        meaning: Meaning | None = None,
     ) -> list[Passage]:
         """What these user ids' files have for a query, best first; see `words.parse` for what a query is.
 
         `first` and `last` are the days between which it was said, both included; `allowed` says of a place (None: in private)
-        whether it counts. Whatever the query holds, nothing is raised on its account.
+        whether it counts. With the query's `meaning`, what means alike is found as well, but for phrases and beginnings: who
+        writes these wants to see them. Whatever the query holds, nothing is raised on its account.
         """
         asked = words.parse(query)
         if not asked:
             return []
+        if meaning is not None and not asked.phrases and not asked.beginnings:
+            return self._search_both(people, asked, meaning, first, last, allowed, limit)
         found: list[Passage] = []
         for user_id in dict.fromkeys(people):
             person = self._person(user_id)
 
             def find(connection: sqlite3.Connection, person: _Person = person) -> list[Passage]:
                 scores = _find(connection, asked, first, last, allowed, limit)
-                return _passages(connection, person.user_id, scores, limit)
+                return [*_passages(connection, person.user_id, scores, limit).values()]
 
             found += self._use(person, find) or []
         return sorted(found, key=lambda one: (one.score, one.date or Date.min), reverse=True)[:limit]
+
+    def _search_both(
+        self,
+        people: Sequence[str],
+        asked: words.Query,
+        meaning: Meaning,
+        first: Date | None,
+        last: Date | None,
+        allowed: Callable[[Place | None], bool],
+        limit: int,
+    ) -> list[Passage]:
+        """By words and by meaning; the places of all people's units in both rankings count together."""
+        from memory import vectors  # it needs numpy, as whoever has a meaning does
+
+        found: dict[tuple[str, int], Passage] = {}
+        worded: dict[tuple[str, int], float] = {}
+        near: dict[tuple[str, int], float] = {}
+        for user_id in dict.fromkeys(people):
+
+            def find(connection: sqlite3.Connection, user_id: str = user_id) -> _Found:
+                scores = _find(connection, asked, first, last, allowed, limit)
+                spots = connection.execute(_SQL["units_there"], {"spots": json.dumps([*scores])})
+                scores = {at: scores[at] for (at,) in spots}
+                alike = vectors.nearest(connection, meaning, _scope(connection, first, last, allowed))
+                return _passages(connection, user_id, fused([scores, alike]), limit), scores, alike
+
+            passages, scores, alike = self._use(self._person(user_id), find) or ({}, {}, {})
+            found.update(((user_id, at), passage) for at, passage in passages.items())
+            worded.update(((user_id, at), score) for at, score in scores.items())
+            near.update(((user_id, at), score) for at, score in alike.items())
+        joint = fused([worded, near])
+        best = sorted(found, key=joint.__getitem__, reverse=True)[:limit]
+        return [replace(found[one], score=joint[one]) for one in best]
 
     def refresh(self, user_id: str) -> int:
         """Index what was changed in a person's folder, and tidy up; how many units are new."""
@@ -181,7 +227,7 @@ class Index:
         def read(connection: sqlite3.Connection) -> list[Passage]:
             keys = json.dumps([*scores])
             spots = {at: scores[key] for at, key in connection.execute(_SQL["units_spots"], {"keys": keys})}
-            return _passages(connection, user_id, spots, len(spots))
+            return [*_passages(connection, user_id, spots, len(spots)).values()]
 
         return self.use(user_id, read) or []
 
@@ -405,12 +451,12 @@ def _with_neighbours(scores: Mapping[int, float]) -> dict[int, float]:
 
 def _passages(
     connection: sqlite3.Connection, user_id: str, scores: Mapping[int, float], limit: int
-) -> list[Passage]:
-    """The best of what stands at these places; some are empty."""
+) -> dict[int, Passage]:
+    """The best of what stands at these places, best first; some are empty."""
     spots = sorted(scores, key=lambda at: (scores[at], at), reverse=True)  # of equals the later one
     rows: dict[int, tuple[Any, ...]] = {}
     places: dict[int | None, Place | None] = {None: None}
-    passages: list[Passage] = []
+    passages: dict[int, Passage] = {}
 
     def messages(spots: Iterable[int]) -> tuple[Message, ...]:
         there = (rows[at] for at in spots if at in rows)
@@ -430,6 +476,6 @@ def _passages(
             before, after = messages(range(at - AROUND, at)), messages(range(at + 1, at + AROUND + 1))
             date = Date.fromisoformat(day) if day else None
             passages.append(
-                Passage(user_id, date, heading, places[place], role, text, before, after, scores[at], key)
+                Passage(user_id, date, heading, places[place], role, text, before, after, scores[at], key, at)
             )
     return passages

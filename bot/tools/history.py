@@ -122,7 +122,7 @@ class _Reader:
         who = self._variables
         found = days_.sections(self._transcripts, who.people, day, who.timezone)
         return [
-            section if user_id == who.user_id else _from_elsewhere(section, user_id, who.platform)
+            section if user_id == who.user_id else from_elsewhere(section, user_id, who.platform)
             for user_id, section in found
             if (section.messages or section.stray) and may_be_told(who, section.place)
         ]
@@ -154,7 +154,7 @@ class _Reader:
         return days[::-1], []
 
 
-def _from_elsewhere(section: Section, user_id: str, platform: str) -> Section:
+def from_elsewhere(section: Section, user_id: str, platform: str) -> Section:
     """A section of another user id of theirs: a private conversation says on which platform it was."""
     there = user_id.partition("-")[0]
     if section.place is not None or there == platform:
@@ -191,16 +191,17 @@ def _range(
     if date and (start or end):
         raise ToolProblem("Give either date, or start and end.")
     if not (start or end):
-        day = _day(date, today) if date else today
+        day = read_day(date, today) if date else today
         return day, day
-    last = _day(end, today) if end else newest
-    first = _day(start, today) if start else Date.fromordinal(max(1, last.toordinal() - MAX_DAYS + 1))
+    last = read_day(end, today) if end else newest
+    first = read_day(start, today) if start else Date.fromordinal(max(1, last.toordinal() - MAX_DAYS + 1))
     if first > last:
         raise ToolProblem(f"The range is empty: it starts on {first} and ends on {last}, before that.")
     return first, last
 
 
-def _day(text: str, today: Date) -> Date:
+def read_day(text: str, today: Date) -> Date:
+    """The date that is written, or `today` or `yesterday`. Raises `ToolProblem`."""
     match text.lower():
         case "today":
             return today
@@ -228,18 +229,22 @@ def render_history(found: History, *, assistant: str = "Boswell") -> str:
     """What was found, in Markdown for people: a heading per conversation, then who said what."""
     if not found.days:
         return nothing_found(found)
+    parts = [found.left_out] if found.left_out else []
+    parts += [render_section(day.date, section, assistant) for day in found.days for section in day.sections]
+    return "\n\n".join(parts)
+
+
+def render_section(date: Date | None, section: Section, assistant: str = "Boswell") -> str:
+    """A conversation, or a part of one, in Markdown for people. Nothing that was said in it looks like another speaker's."""
     names = {"user": "You", "assistant": assistant}
     forged = re.compile(
         rf"^([^\S\n]*)(\*\*|__)(?=(?:{'|'.join(map(re.escape, names.values()))}):)", re.MULTILINE
     )
-    parts = [found.left_out] if found.left_out else []
-    for day in found.days:
-        for section in day.sections:
-            parts.append(f"## {day.date} {section.time}{_where(section.place)}".rstrip())
-            parts += [section.stray] if section.stray else []
-            for role, text in section.messages:
-                harmless = forged.sub(lambda m: m[1] + "".join(f"\\{sign}" for sign in m[2]), text)
-                parts.append(f"**{names[role]}:** {_fence_closed(harmless.strip())}")
+    parts = [" ".join(["##", *filter(None, (str(date or ""), section.time))]) + _where(section.place)]
+    parts += [section.stray] if section.stray else []
+    for role, text in section.messages:
+        harmless = forged.sub(lambda m: m[1] + "".join(f"\\{sign}" for sign in m[2]), text)
+        parts.append(f"**{names[role]}:** {_fence_closed(harmless.strip())}")
     return "\n\n".join(parts)
 
 
