@@ -29,6 +29,7 @@ from bot.closing import Closer
 from bot.commands import menu
 from bot.delivery import Delivery
 from bot.engine import Engine, SqliteEngine
+from bot.exports import Exports
 from bot.forgetting import Eraser, Forgetting
 from bot.health import Health, Vitals, keep
 from bot.linking import Linking
@@ -45,6 +46,7 @@ from config.schema import AccessConfig
 from memory import calls, leases, links, people
 from memory import dead as letters
 from memory.database import Database, Tx, open_database
+from memory.export import Place
 from memory.facts import Facts
 from memory.index import Index
 from memory.journal import Journal
@@ -101,6 +103,11 @@ def build_setup(
 
 def database_path(config: Config) -> Path:
     return Path(config.data_dir) / "boswell.db"
+
+
+def place(config: Config) -> Place:
+    """Where everything is that lasts."""
+    return Place(database_path(config).absolute(), config.memory_path.absolute())
 
 
 def locks_path(config: Config) -> Path:
@@ -220,7 +227,9 @@ def assemble(
     tasks.create_task(journal.run(), name="transcripts")
     metrics = metrics or Metrics()
     delivery = Delivery(database, metrics.watched(connected), tasks, now, migrated, metrics)
-    turns = Turns(database, setup, delivery, journal, Facts(config.memory_path), now, metrics)
+    exports = Exports(database, place(config), tuple(connected), now)
+    tasks.create_task(exports.run(), name="exports")
+    turns = Turns(database, setup, delivery, journal, Facts(config.memory_path), exports, now, metrics)
     engine = SqliteEngine(database, turns, tasks, locks_path(config), config.streams.on_busy, now)
     approvals = Approvals(database, engine, setup.gate.approved, frozenset(connected))
     retry = partial(dead.take_up, database, connected, engine, delivery)
@@ -310,6 +319,7 @@ async def _serve(
         log.error("database_failed", what="closing conversations", problem=str(exc))
     for name, adapter in connected.items():
         # Before it receives: what was owed comes first, and in its order.
+        await house.turns.exports.clear(name, stay=adapter.limits.files_stay)
         parts, rows = await delivery.recover(name), await engine.recover(name)
         if parts or rows:
             log.info("recovered", adapter=name, updates=rows, replies=parts)

@@ -56,7 +56,7 @@ class Asides:
         text: str | Callable[[Tx], str] | None = answer.text
         if denied is not None and not job.ended:  # it was done all the same, and is not talked about for ever
             text = None if denied.again else f"{answer.text}\n\n{sentence}"
-        await self.answer(job, text, f"command:{name}", answer.also, buttons=answer.buttons)
+        await self.answer(job, text, f"command:{name}", answer.also, buttons=answer.buttons, file=answer.file)
         if answer.stirs:
             self._turns.stir()
         return f"command:{name}", {}
@@ -193,6 +193,7 @@ class Asides:
         *,
         buttons: Sequence[Button] = (),
         stub: bool = False,
+        file: str = "",
     ) -> bool:
         """Answer outside every stream: one transaction, then delivery. Whether anything is said (`text` may find nothing)."""
         update = job.update
@@ -217,6 +218,7 @@ class Asides:
                 buttons=buttons,
                 stub=stub,
                 language=update.person.language,
+                file=file,
             )
             keep = job.decision in ("turn", "command") and dead.keeps(outcome)  # a stranger's words never
             inbox.close(tx, claim, outcome, at, keep=keep)

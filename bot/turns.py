@@ -29,6 +29,7 @@ from bot.delivery import Delivery, reply_to
 from bot.engine import Job
 from bot.errors import BoswellError, LimitReached, TurnTimedOut
 from bot.events import AssistantSaid, Event, Summarised, UserSaid, Variables
+from bot.exports import Exports
 from bot.limits import Spent, cost
 from bot.metrics import Metrics
 from bot.places import Places
@@ -64,6 +65,7 @@ class Turns:
         delivery: Delivery,
         journal_: Journal,
         facts_: Facts,
+        exports: Exports,
         now: Callable[[], float] = time.time,
         metrics: Metrics | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class Turns:
         self.delivery = delivery
         self.journal = journal_
         self.facts = facts_
+        self.exports = exports
         self.now = now
         self.metrics = metrics or Metrics()
         self.streams = Streams(database)

@@ -10,6 +10,7 @@ from adapters.base import Button, Menu
 from bot import reminders, sentences, usage
 from bot.closing import close
 from bot.commands.base import Answer, Command, CommandContext
+from bot.commands.exporting import export
 from bot.commands.facts import facts
 from bot.commands.forgetting import forget
 from bot.commands.linking import link, unlink
@@ -176,6 +177,7 @@ COMMANDS: dict[str, Command] = {
     "usage": Command("help_usage", _usage),
     "link": Command("help_link", link),
     "unlink": Command("help_unlink", unlink),
+    "export": Command("help_export", export),
     "pair": Command("help_pair", pair, operators=True),
     "forget": Command("help_forget", forget),
     "status": Command("help_status", _status, operators=True),

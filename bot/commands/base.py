@@ -55,6 +55,7 @@ class Answer:
     text: str | Callable[[Tx], str]
     also: Callable[[Tx], object] | None = None
     buttons: tuple[Button, ...] = ()
+    file: str = ""  # path below data_dir of one that goes with it, to this person alone
     stirs: bool = False  # what it writes is to be acted upon at once, as if another process had written it
 
 

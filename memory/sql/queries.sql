@@ -538,11 +538,35 @@ SELECT count(*) AS number FROM schedules WHERE kind = 'reminder' AND user_id IN 
 -- name: schedule_cancel  Somebody takes a reminder of theirs back.
 DELETE FROM schedules WHERE id = :id AND kind = 'reminder' AND user_id IN (SELECT value FROM json_each(:people)) RETURNING *;
 
--- name: schedules_pause  A chat can not be written to.
-UPDATE schedules SET state = 'paused', problem = :problem WHERE chat_key = :chat_key AND state = 'active';
+-- name: schedules_pause  A chat can not be written to, with all of its threads.
+UPDATE schedules SET state = 'paused', problem = :problem
+WHERE chat_key >= :prefix AND chat_key < :prefix || char(1114111) AND state = 'active';
+
+-- name: schedules_pause_home  Somebody can not be written to in private.
+UPDATE schedules SET state = 'paused', problem = :problem WHERE user_id = :user_id AND chat_key = '' AND state = 'active';
 
 -- name: schedules_resume  It can again.
-UPDATE schedules SET state = 'active', problem = '' WHERE chat_key = :chat_key AND state = 'paused' AND problem = :problem;
+UPDATE schedules SET state = 'active', problem = ''
+WHERE chat_key >= :prefix AND chat_key < :prefix || char(1114111) AND state = 'paused' AND problem = :problem;
+
+-- name: schedules_resume_home  They can again.
+UPDATE schedules SET state = 'active', problem = ''
+WHERE chat_key = '' AND user_id = :user_id AND state = 'paused' AND problem = :problem;
+
+-- name: schedules_drop  Somebody is not let in any more.
+DELETE FROM schedules WHERE user_id = :user_id;
+
+-- name: subscriptions_drop  Likewise what they subscribed to.
+DELETE FROM subscriptions WHERE user_id = :user_id;
+
+-- name: notice_add  Something that an operator is to be told.
+INSERT INTO notices (user_id, chat, text) VALUES (:user_id, :chat, :text);
+
+-- name: notices_all  What operators are to be told.
+SELECT * FROM notices ORDER BY id;
+
+-- name: notice_drop  They are.
+DELETE FROM notices WHERE id = :id;
 
 -- name: schedules_due  What is due by now, in order.
 SELECT * FROM schedules WHERE platform = :platform AND state = 'active' AND next_at <= :at ORDER BY next_at, id LIMIT :limit;
@@ -739,6 +763,9 @@ WHERE turn_id IN (SELECT value FROM json_each(:turns)) AND json_extract(chat, '$
 DELETE FROM outbox WHERE turn_id IN (SELECT value FROM json_each(:turns))
   OR (platform = :platform AND json_extract(chat, '$.kind') = 'private'
       AND json_extract(chat, '$.id') IN (SELECT value FROM json_each(:chats)));
+
+-- name: erase_calls  What their tool calls have said; a key begins with its turn.
+DELETE FROM tool_calls WHERE substr(key, 1, instr(key, '.') - 1) IN (SELECT value FROM json_each(:turns));
 
 -- name: erase_undelivered  The turns of somebody whose replies are not delivered.
 SELECT DISTINCT turn_id FROM outbox JOIN turns ON turns.id = outbox.turn_id
