@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import structlog
 
 from bot.errors import ModelError, ModelOverloaded, ModelQuotaUsedUp, ModelUnauthorized, ModelUnavailable
 from bot.events import Usage
-from bot.models.base import Model
 
 log = structlog.get_logger(__name__)
 
@@ -93,14 +93,20 @@ class Breaker:
         return error
 
 
+class Named(Protocol):
+    """A model of either kind."""
+
+    name: str
+
+
 class Breakers:
     """A breaker for each model, for as long as the model is there: one with another configuration begins anew."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._breakers: WeakKeyDictionary[Model, Breaker] = WeakKeyDictionary()
+        self._breakers: WeakKeyDictionary[Named, Breaker] = WeakKeyDictionary()
 
-    def of(self, model: Model) -> Breaker:
+    def of(self, model: Named) -> Breaker:
         breaker = self._breakers.get(model)
         if breaker is None:
             breaker = self._breakers[model] = Breaker(model.name, self._now)

@@ -95,7 +95,7 @@ class Passage:
     at: int
 
 
-_Found = tuple[dict[int, Passage], dict[int, float], dict[int, float]]
+_Found = tuple[list[Passage], dict[int, float], dict[int, float]]
 
 
 def everywhere(_: Place | None) -> bool:
@@ -146,7 +146,7 @@ class Index:
 
             def find(connection: sqlite3.Connection, person: _Person = person) -> list[Passage]:
                 scores = _find(connection, asked, first, last, allowed, limit)
-                return [*_passages(connection, person.user_id, scores, limit).values()]
+                return _passages(connection, person.user_id, scores, limit)
 
             found += self._use(person, find) or []
         return sorted(found, key=lambda one: (one.score, one.date or Date.min), reverse=True)[:limit]
@@ -164,7 +164,7 @@ class Index:
         """By words and by meaning; the places of all people's units in both rankings count together."""
         from memory import vectors  # it needs numpy, as whoever has a meaning does
 
-        found: dict[tuple[str, int], Passage] = {}
+        found: list[Passage] = []
         worded: dict[tuple[str, int], float] = {}
         near: dict[tuple[str, int], float] = {}
         for user_id in dict.fromkeys(people):
@@ -176,13 +176,13 @@ class Index:
                 alike = vectors.nearest(connection, meaning, _scope(connection, first, last, allowed))
                 return _passages(connection, user_id, fused([scores, alike]), limit), scores, alike
 
-            passages, scores, alike = self._use(self._person(user_id), find) or ({}, {}, {})
-            found.update(((user_id, at), passage) for at, passage in passages.items())
+            passages, scores, alike = self._use(self._person(user_id), find) or ([], {}, {})
+            found += passages
             worded.update(((user_id, at), score) for at, score in scores.items())
             near.update(((user_id, at), score) for at, score in alike.items())
         joint = fused([worded, near])
-        best = sorted(found, key=joint.__getitem__, reverse=True)[:limit]
-        return [replace(found[one], score=joint[one]) for one in best]
+        found = [replace(passage, score=joint[passage.user_id, passage.at]) for passage in found]
+        return sorted(found, key=lambda one: (one.score, one.date or Date.min), reverse=True)[:limit]
 
     def refresh(self, user_id: str) -> int:
         """Index what was changed in a person's folder, and tidy up; how many units are new."""
@@ -227,7 +227,7 @@ class Index:
         def read(connection: sqlite3.Connection) -> list[Passage]:
             keys = json.dumps([*scores])
             spots = {at: scores[key] for at, key in connection.execute(_SQL["units_spots"], {"keys": keys})}
-            return [*_passages(connection, user_id, spots, len(spots)).values()]
+            return _passages(connection, user_id, spots, len(spots))
 
         return self.use(user_id, read) or []
 
@@ -451,12 +451,12 @@ def _with_neighbours(scores: Mapping[int, float]) -> dict[int, float]:
 
 def _passages(
     connection: sqlite3.Connection, user_id: str, scores: Mapping[int, float], limit: int
-) -> dict[int, Passage]:
-    """The best of what stands at these places, best first; some are empty."""
+) -> list[Passage]:
+    """The best of what stands at these places; some are empty."""
     spots = sorted(scores, key=lambda at: (scores[at], at), reverse=True)  # of equals the later one
     rows: dict[int, tuple[Any, ...]] = {}
     places: dict[int | None, Place | None] = {None: None}
-    passages: dict[int, Passage] = {}
+    passages: list[Passage] = []
 
     def messages(spots: Iterable[int]) -> tuple[Message, ...]:
         there = (rows[at] for at in spots if at in rows)

@@ -54,6 +54,14 @@ def unit_vector(found: object) -> Vector | None:
     return unit
 
 
+def behind(connection: sqlite3.Connection, beginning: str) -> bool:
+    """Whether vectors are wanted, of a model whose name begins so: units have none, or those of another model."""
+    model = _model(connection)
+    if model is not None and not model.startswith(beginning):
+        return True
+    return bool(connection.execute(_SQL["vectors_wanted"], {"most": 1}).fetchall())
+
+
 def wanted(connection: sqlite3.Connection, model: str, most: int) -> list[tuple[int, str]]:
     """Keys of units that have no vector of this model yet, and the text to make one of; the newest first.
 
@@ -90,10 +98,10 @@ def store(connection: sqlite3.Connection, model: str, made: Iterable[tuple[int, 
 
 def nearest(
     connection: sqlite3.Connection, meaning: Meaning, scope: Mapping[str, Any], most: int = CANDIDATES
-) -> list[tuple[int, float]]:
+) -> dict[int, float]:
     """Where the units stand (`at`) that are nearest to a meaning, of those in scope (see units_readable), and how near."""
     if _model(connection) != meaning.model:
-        return []
+        return {}
     rows = connection.execute(_SQL["vectors_among"], {**scope, "dimensions": meaning.vector.size})
     spots: list[int] = []
     found: list[Vector] = []
@@ -101,7 +109,7 @@ def nearest(
         spots += [at for at, _ in block]
         found.append(_likeness(b"".join(packed for _, packed in block), meaning.vector))
     if not spots:
-        return []
+        return {}
     at, alike = np.array(spots), np.concatenate(found)
     order = np.argsort(at)
     at, alike = at[order], alike[order]
@@ -110,13 +118,7 @@ def nearest(
     # Against the mean: what has no next message neither gains nor loses.
     scores[follows] += _NEXT * (alike[follows + 1] - alike.mean())
     best = np.argsort(-scores, kind="stable")[:most]
-    return [(int(at[i]), float(scores[i])) for i in best]
-
-
-def progress(connection: sqlite3.Connection, model: str) -> tuple[int, int]:
-    """How many units have been seen to, of how many."""
-    done, all_ = connection.execute(_SQL["vectors_count"]).fetchone()
-    return (done if _model(connection) == model else 0), all_
+    return {int(at[i]): float(scores[i]) for i in best}
 
 
 def _model(connection: sqlite3.Connection) -> str | None:

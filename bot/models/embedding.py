@@ -23,13 +23,15 @@ class Embedder(Protocol):
     """What `memory.embeddings` describes.
 
     `name` is `EMBEDDINGS`; `model` says all that makes its vectors what they are: those of another can not be compared. At most
-    `batch` texts go into one call. `paid` tells whether calls count: those of a model in this process cost nothing.
+    `batch` texts go into one call. `paid` tells whether calls count: those of a model in this process cost nothing. `size` is
+    the length of its vectors, None until the first has come; whoever calls keeps it.
     """
 
     name: str
     model: str
     batch: int
     paid: bool
+    size: int | None
 
     async def embed(self, texts: Sequence[str], *, asked: bool = False) -> Embedded:
         """Vectors of texts, none of them blank; `asked` says that they are questions. Raises `ModelError`s only.

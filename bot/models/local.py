@@ -33,6 +33,7 @@ class LocalEmbedder:
         """Raises `ModelRejected` where the package is not installed."""
         if importlib.util.find_spec(_PACKAGE) is None:
             raise ModelRejected(self.name, f"package {_PACKAGE!r} is not installed; {_INSTALL}")
+        self.size: int | None = None
         self._loading = threading.Lock()
         self._model: Any = None
 

@@ -99,6 +99,7 @@ class OpenAIEmbedder:
 
     def __init__(self, config: EmbeddingsConfig) -> None:
         self.batch = config.batch
+        self.size: int | None = None
         self.model = json.dumps(["openai", config.model, config.dimensions, config.text_prefix])
         self._config = config
         model = ModelConfig(

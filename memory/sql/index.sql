@@ -44,6 +44,9 @@ WHERE date BETWEEN :first AND :last
 -- name: units_spots  Where units stand.
 SELECT at, id FROM units WHERE id IN (SELECT value FROM json_each(:keys));
 
+-- name: units_there  Those of some spots where something stands.
+SELECT at FROM json_each(:spots) CROSS JOIN units ON at = value;
+
 -- name: units_at  What stands at some spots.
 SELECT at, units.id, date, place, heading, role, text FROM json_each(:spots) CROSS JOIN units ON at = value;
 
@@ -116,9 +119,6 @@ ORDER BY units.id DESC LIMIT :most;
 SELECT at, vector FROM units JOIN vectors ON vectors.unit = units.id
 WHERE length(vector) = :dimensions AND units.date BETWEEN :first AND :last
   AND CASE WHEN place IS NULL THEN :private ELSE place IN (SELECT value FROM json_each(:places)) END;
-
--- name: vectors_count  How many units have been seen to, of how many.
-SELECT (SELECT count(*) FROM vectors), (SELECT count(*) FROM units);
 
 -- name: unmerged_add  Units were added or removed.
 UPDATE unmerged SET added = added + :added, removed = removed + :removed;

@@ -1,0 +1,195 @@
+"""Search by meaning: vectors of what people said, made when nobody waits, and of what they look for, in time or not at all.
+
+A call that costs money is a model call as any other: booked before it is made, on the person whose words they are, and held to
+their limits. Whatever fails here, search goes on by words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from sqlite3 import Connection
+from typing import TypeVar
+
+import structlog
+
+from bot.breaker import Breakers
+from bot.errors import (
+    ContextTooLong,
+    LimitReached,
+    ModelError,
+    ModelRefused,
+    ModelRejected,
+    ModelUnavailable,
+)
+from bot.events import Usage
+from bot.limits import Limits, bound, cost
+from bot.metrics import Metrics
+from bot.models.embedding import Embedded, Embedder
+from config.schema import Price
+from memory import vectors
+from memory.database import Database, Tx
+from memory.index import Index
+from memory.vectors import Meaning, Vector
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+QUESTION_SECONDS = 2.0  # after which a question is looked for by its words alone
+QUESTION_CHARS = 2000
+BATCH_BYTES = 16_000  # of one call: what is reserved for it must fit into a day's limit
+LEFT_FOR_TALKING = 0.5  # of each limit: what was said long ago must not take the day from who wants to talk
+PROBE = "Good morning"  # no model has anything against it
+
+
+class _NoVector(ModelUnavailable):
+    """The answer holds numbers that are no vectors, or not of the length of all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Whom a call counts for; `turn_id` is 0 outside of turns."""
+
+    user_id: str
+    chat_key: str
+    zone: str
+    turn_id: int = 0
+
+
+class Meanings:
+    """What texts mean, by the configured model."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        price: Price,
+        limits: Limits,
+        breakers: Breakers,
+        database: Database,
+        now: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
+        self.embedder = embedder
+        self._price = price
+        self._limits = limits
+        self._breakers = breakers
+        self._database = database
+        self._now = now
+        self._metrics = metrics
+
+    async def of(self, question: str, payer: Payer) -> Meaning | None:
+        """What a question means; None where no model tells in time, or the limits do not let it."""
+        text = question.strip()[:QUESTION_CHARS]
+        if not text:
+            return None
+        try:
+            [vector] = await self._ask([text], payer, asked=True)
+        except (ModelError, LimitReached) as exc:
+            log.info("search_by_words_alone", reason=type(exc).__name__, problem=str(exc))
+            return None
+        return None if vector is None else Meaning(self._model, vector)
+
+    async def fill(self, index: Index, payer: Payer) -> None:
+        """Make all vectors that are missing of a person's index, the newest first.
+
+        Each call's are kept at once: cut off anywhere, it goes on from there. Raises `ModelError`, `LimitReached` and what
+        `Index.use` does.
+        """
+        if self.embedder.size is None:
+            if not await self._use(index, payer, self._behind):
+                return
+            await self._ask([PROBE], payer)
+        while batch := await self._use(index, payer, self._wanted):
+            told = [(key, text) for key, text in batch if text.strip()]
+            found = await self._each([text for _, text in told], payer) if told else []
+            made = {key: vector for (key, _), vector in zip(told, found, strict=True)}
+            rows = [(key, text, made.get(key)) for key, text in batch]
+            await self._use(index, payer, partial(vectors.store, model=self._model, made=rows))
+
+    @property
+    def _model(self) -> str:
+        """With the length of its vectors: those of another length can not be compared either."""
+        return f"{self.embedder.model} {self.embedder.size}"
+
+    def _behind(self, connection: Connection) -> bool:
+        return vectors.behind(connection, f"{self.embedder.model} ")
+
+    def _wanted(self, connection: Connection) -> list[tuple[int, str]]:
+        total = 0
+        kept: list[tuple[int, str]] = []
+        for key, text in vectors.wanted(connection, self._model, self.embedder.batch):
+            total += bound(text)
+            if kept and total > BATCH_BYTES:
+                break
+            kept.append((key, text))
+        return kept
+
+    async def _use(self, index: Index, payer: Payer, work: Callable[[Connection], T]) -> T | None:
+        return await asyncio.to_thread(index.use, payer.user_id, work)
+
+    async def _each(self, texts: Sequence[str], payer: Payer) -> list[Vector | None]:
+        """Vectors of texts; None for one that the model has none of, when it is the text that it minds."""
+        try:
+            return await self._ask(texts, payer)
+        except (ModelRejected, ModelRefused, ContextTooLong, _NoVector):
+            await self._ask([PROBE], payer)
+        if len(texts) == 1:
+            return [None]
+        found: list[Vector | None] = []
+        for text in texts:
+            found += await self._each([text], payer)
+        return found
+
+    async def _ask(self, texts: Sequence[str], payer: Payer, *, asked: bool = False) -> list[Vector | None]:
+        """One call, booked. Of several vectors one may be none."""
+        most = sum(bound(text) for text in texts)
+        reservation = 0
+        if self.embedder.paid:
+            reservation = await self._database.write(
+                partial(self._reserve, payer=payer, most=most, asked=asked)
+            )
+        usage: Usage | None = None
+        try:
+            embedded = await self._call(texts, asked)
+            usage = embedded.usage or Usage(input=most)
+        except ModelError as exc:
+            usage = exc.usage
+            raise
+        finally:
+            if reservation and usage is not None:  # else nobody knows: its estimate stays counted
+                await self._database.write(partial(self._settle, reservation=reservation, usage=usage))
+        found = [vectors.unit_vector(one) for one in embedded.vectors]
+        sizes = {one.size for one in found if one is not None}
+        size = self.embedder.size or max(sizes, default=0)
+        if sizes != {size}:
+            raise _NoVector(
+                self.embedder.name, f"the answer holds other vectors than {size or 'some'} numbers long"
+            )
+        self.embedder.size = size
+        return found
+
+    async def _call(self, texts: Sequence[str], asked: bool) -> Embedded:
+        name = self.embedder.name
+        with self._breakers.of(self.embedder).call():
+            try:
+                async with asyncio.timeout(QUESTION_SECONDS if asked else None):
+                    return await self.embedder.embed(texts, asked=asked)
+            except TimeoutError as exc:
+                raise ModelUnavailable(name, f"no answer within {QUESTION_SECONDS:g} s") from exc
+
+    def _reserve(self, tx: Tx, payer: Payer, most: int, asked: bool) -> int:
+        who = payer.user_id, payer.chat_key, payer.zone
+        at, name = self._now(), self.embedder.name
+        reservation = self._limits.reserve(tx, payer.turn_id, *who, name, most, 0, at)
+        if not asked:
+            for spent in self._limits.spent(tx, *who, at):
+                if not spent.limit.endswith("turns_per_day") and spent.used > LEFT_FOR_TALKING * spent.most:
+                    raise LimitReached(spent.limit, spent.until, spent.used, spent.most)
+        return reservation
+
+    def _settle(self, tx: Tx, reservation: int, usage: Usage) -> None:
+        self._limits.settle(tx, reservation, usage)
+        self._metrics.used(self.embedder.name, usage, cost(self._price, usage))
