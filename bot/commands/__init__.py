@@ -7,7 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, available_timezones
 
 from adapters.base import Button, Menu
-from bot import reminders, sentences, usage
+from bot import sentences, usage
 from bot.closing import close
 from bot.commands.base import Answer, Command, CommandContext
 from bot.commands.exporting import export
@@ -18,6 +18,7 @@ from bot.commands.pairing import pair
 from bot.commands.reminders import list_or_cancel, quiet_hours, remind
 from bot.commands.subscribing import subscribe, unsubscribe
 from bot.limits import Spent
+from bot.reminders import rezone
 from bot.text import split
 from bot.tools.base import ToolProblem
 from bot.tools.history import read_history, render_history
@@ -111,7 +112,7 @@ async def _timezone(ctx: CommandContext) -> Answer:
     def store(tx: Tx) -> None:
         for one in links.people(tx, user_id):
             tx.run("person_timezone", user_id=one, timezone=zone)
-        reminders.rezone(tx, links.people(tx, user_id), zone, turns.now())
+        rezone(tx, links.people(tx, user_id), zone, turns.now())
 
     return Answer(ctx.say("timezone_set", zone=zone, time=_time(turns.now(), zone)), store)
 

@@ -23,6 +23,7 @@ from memory.database import snapshot
 from memory.export import Place
 from tests.fakes.house import House, house
 from tests.fakes.memory_adapter import MemoryAdapter
+from tests.fakes.model_server import Reply
 from tests.fakes.running import asked, running
 from tests.fakes.scripted_model import ScriptedModel
 
@@ -59,8 +60,10 @@ def waiting(folder: Path) -> list[str]:
 async def test_an_export_holds_all_that_is_kept_of_a_person(tmp_path: Path) -> None:
     async with house(tmp_path, echo()) as h:
         await h.say("I live in Oslo.")
+        await h.settled()
         await h.say("/clear")
         await h.say("Do you remember?")
+        await h.settled()
         await h.say("/timezone Europe/Oslo")
         await h.say("Nice group", chat=ROOM, addressed=True)
         await h.settled()
@@ -344,7 +347,7 @@ async def test_telegram_sends_the_file_and_an_earlier_process_leaves_none(tmp_pa
     exports.mkdir(parents=True)
     for name in ("telegram-7.old.zip", ".telegram-7.half.zip.part", "slack-T1-U1.theirs.zip"):
         (exports / name).write_bytes(b"left")
-    async with running(tmp_path, lambda request: f"You said {asked(request)}.") as b:
+    async with running(tmp_path, lambda request: Reply(f"You said {asked(request)}.")) as b:
         b.telegram.say(1001, 1001, "precious")
         await b.answered(1001, "You said precious.")
         b.telegram.say(1001, 1001, "/export")
@@ -356,7 +359,7 @@ async def test_telegram_sends_the_file_and_an_earlier_process_leaves_none(tmp_pa
 
 
 async def test_the_command_line_exports_while_boswell_runs_and_writes_over_nothing(tmp_path: Path) -> None:
-    async with running(tmp_path, lambda request: f"You said {asked(request)}.") as b:
+    async with running(tmp_path, lambda request: Reply(f"You said {asked(request)}.")) as b:
         b.telegram.say(1001, 1001, "precious")
         await b.answered(1001, "You said precious.")
         b.telegram.say(1002, 1002, "MARKER")
