@@ -174,6 +174,7 @@ def erase(tx: Tx, erasure: Erasure, transcripts: Transcripts, data: Path, at: fl
     private = _private_chats(tx, user_id, turns)
     streams, shared = _streams(tx, user_id, platform, turns)
     _replies(tx, platform, turns, private)
+    tx.run("erase_calls", turns=json.dumps([str(turn) for turn in turns]))
     _received(tx, user_id, platform, upto)
     _money(tx, user_id, platform, private, at)
     _marks(tx, platform, private)
@@ -262,6 +263,7 @@ def _person(tx: Tx, user_id: str, at: float) -> None:
     tx.run("erase_home", user_id=user_id)
     tx.run("erase_schedules", user_id=user_id)
     tx.run("erase_subscriptions", user_id=user_id)
+    tx.run("erase_notices", user_id=user_id)
     tx.run("erase_access", user_id=user_id)
     tx.run("erase_decided", user_id=user_id)
     tx.run("pairing_drop", user_id=user_id)
@@ -289,13 +291,22 @@ async def wipe(database: Database, patience: float | None = None) -> None:
     """
     began = time.monotonic()
     await database.read(lambda tx: tx.run("vacuum"))
-    while await database.read(lambda tx: tx.one("wal_empty")["busy"]):
+    while await database.read(_log_is_read):
         if patience is not None and time.monotonic() - began > patience:
             raise NotWiped(
                 f"something else has been reading {str(database.path)!r} for {patience:.0f} seconds, so that its log can not be "
                 "emptied; end it, and run this again"
             )
         await asyncio.sleep(_WAIT)
+
+
+def _log_is_read(tx: Tx) -> bool:
+    """Empty the write-ahead log; whether that could not be done now. Waiting here would hold up everybody's writes."""
+    tx.run("wait_for_nobody")
+    try:
+        return bool(tx.one("wal_empty")["busy"])
+    finally:
+        tx.run("wait_as_usual")
 
 
 # Small things ------------------------------------------------------------------------------------------------------

@@ -54,6 +54,9 @@ RETURNING attempt, stream_id;
 -- name: turn_owner  Does this attempt still own the turn?
 SELECT 1 FROM turns WHERE id = :id AND attempt = :attempt AND state = 'running';
 
+-- name: turn_user  Whose turn it is.
+SELECT user_id FROM turns WHERE id = :id;
+
 -- name: turn_end  The turn is over.
 UPDATE turns SET state = 'done', outcome = :outcome, ended_at = :at WHERE id = :id;
 
@@ -227,13 +230,13 @@ DELETE FROM links WHERE user_id = :user_id;
 INSERT INTO link_codes (code, user_id, name, language, chat, expires_at)
 VALUES (:code, :user_id, :name, :language, :chat, :expires_at)
 ON CONFLICT (user_id) DO UPDATE SET code = excluded.code, name = excluded.name, language = excluded.language,
-    chat = excluded.chat, shown_to = '', expires_at = excluded.expires_at;
+    chat = excluded.chat, shown_to = '[]', expires_at = excluded.expires_at;
 
 -- name: link_code_get  Whose code it is, while it is good.
 SELECT * FROM link_codes WHERE code = :code AND expires_at > :at;
 
 -- name: link_code_show  Somebody was told whose it is.
-UPDATE link_codes SET shown_to = :user_id WHERE code = :code;
+UPDATE link_codes SET shown_to = json_insert(shown_to, '$[#]', :user_id) WHERE code = :code;
 
 -- name: link_code_drop  It is used, or others have seen it.
 DELETE FROM link_codes WHERE code = :code;
@@ -538,16 +541,16 @@ SELECT count(*) AS number FROM schedules WHERE kind = 'reminder' AND user_id IN 
 -- name: schedule_cancel  Somebody takes a reminder of theirs back.
 DELETE FROM schedules WHERE id = :id AND kind = 'reminder' AND user_id IN (SELECT value FROM json_each(:people)) RETURNING *;
 
--- name: schedules_pause  A chat can not be written to, with all of its threads.
+-- name: schedules_pause  Chats can not be written to.
 UPDATE schedules SET state = 'paused', problem = :problem
-WHERE chat_key >= :prefix AND chat_key < :prefix || char(1114111) AND state = 'active';
+WHERE chat_key >= :first AND chat_key < :beyond AND state = 'active';
 
 -- name: schedules_pause_home  Somebody can not be written to in private.
 UPDATE schedules SET state = 'paused', problem = :problem WHERE user_id = :user_id AND chat_key = '' AND state = 'active';
 
--- name: schedules_resume  It can again.
+-- name: schedules_resume  They can again.
 UPDATE schedules SET state = 'active', problem = ''
-WHERE chat_key >= :prefix AND chat_key < :prefix || char(1114111) AND state = 'paused' AND problem = :problem;
+WHERE chat_key >= :first AND chat_key < :beyond AND state = 'paused' AND problem = :problem;
 
 -- name: schedules_resume_home  They can again.
 UPDATE schedules SET state = 'active', problem = ''
@@ -809,6 +812,9 @@ DELETE FROM schedules WHERE user_id = :user_id;
 -- name: erase_subscriptions  What they had of the operator's.
 DELETE FROM subscriptions WHERE user_id = :user_id;
 
+-- name: erase_notices  What they were to be told as an operator.
+DELETE FROM notices WHERE user_id = :user_id;
+
 -- name: erase_access  The operator's decision about them stays, without a name.
 UPDATE access SET name = '', welcome = '' WHERE user_id = :user_id;
 
@@ -819,13 +825,19 @@ UPDATE access SET by = 'somebody who was forgotten' WHERE by = :user_id;
 DELETE FROM link_codes WHERE user_id = :user_id;
 
 -- name: erase_link_codes_shown  Codes that they have typed.
-UPDATE link_codes SET shown_to = '' WHERE shown_to = :user_id;
+UPDATE link_codes SET shown_to = '[]' WHERE EXISTS (SELECT 1 FROM json_each(shown_to) WHERE value = :user_id);
 
 -- name: erase_link_notices  What they, or others about them, were to be told.
 DELETE FROM link_notices WHERE user_id = :user_id OR EXISTS (SELECT 1 FROM json_each(others) WHERE value = :user_id);
 
 -- name: erase_link_tries  Wrong codes of theirs that do not count any more.
 DELETE FROM link_tries WHERE user_id = :user_id AND at < :before;
+
+-- name: wait_for_nobody  What is locked fails at once from here on.
+PRAGMA busy_timeout = 0;
+
+-- name: wait_as_usual  It is waited for again, as long as memory/database.py says.
+PRAGMA busy_timeout = 10000;
 
 -- name: vacuum  The file is written anew: where rows were moved from page to page, SQLite leaves copies of them.
 VACUUM;

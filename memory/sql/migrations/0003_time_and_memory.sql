@@ -12,7 +12,7 @@ CREATE TABLE link_codes (                           -- given to who asked to be 
     name       TEXT NOT NULL,
     language   TEXT NOT NULL,
     chat       TEXT NOT NULL,                       -- JSON of the private chat where they are to be told; '': their home
-    shown_to   TEXT NOT NULL DEFAULT '',            -- who typed it last, and was told whose it is
+    shown_to   TEXT NOT NULL DEFAULT '[]',          -- JSON list of the user ids that were told whose it is
     expires_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE link_tries (                           -- codes that were none, or of somebody else
@@ -96,6 +96,7 @@ CREATE INDEX schedules_fired ON schedules (platform, last_at) WHERE state = 'act
 CREATE INDEX schedules_paused ON schedules (platform, id) WHERE state = 'paused';
 CREATE INDEX schedules_user ON schedules (user_id);
 CREATE INDEX schedules_chat ON schedules (chat_key);
+CREATE INDEX schedules_resting ON schedules (chat_key) WHERE state = 'paused';
 CREATE UNIQUE INDEX schedules_name ON schedules (name, platform, user_id) WHERE name <> '';
 CREATE TABLE subscriptions (                        -- who gets an operator's schedule, and where
     name    TEXT NOT NULL,
@@ -105,6 +106,13 @@ CREATE TABLE subscriptions (                        -- who gets an operator's sc
     at      REAL NOT NULL,
     PRIMARY KEY (name, user_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE notices (                              -- what operators are to be told, until it is in the inbox
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id TEXT NOT NULL,
+    chat    TEXT NOT NULL,                          -- JSON of their private chat
+    text    TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE tool_calls (                           -- calls that changed something: running again, they change nothing
     key  TEXT PRIMARY KEY,
