@@ -90,6 +90,11 @@ class Gate:
         """Whether the person is an operator: may approve, see the status, stop others' turns."""
         return self.at_home(person) or person.id in self._operators
 
+    @property
+    def operators(self) -> frozenset[str]:
+        """The user ids that the configuration names."""
+        return self._operators
+
     def at_home(self, person: Person) -> bool:
         """Whether the person sits at the console, and can hold nobody up but themselves."""
         return person.id.startswith("console-")

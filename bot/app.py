@@ -31,7 +31,9 @@ from bot.delivery import Delivery
 from bot.engine import Engine, SqliteEngine
 from bot.exports import Exports
 from bot.forgetting import Eraser, Forgetting
+from bot.gone import Notices, unreachable
 from bot.health import Health, Vitals, keep
+from bot.indexing import Indexing
 from bot.linking import Linking
 from bot.metrics import Counters, Metrics
 from bot.models.base import Model
@@ -226,21 +228,36 @@ def assemble(
 
     tasks.create_task(journal.run(), name="transcripts")
     metrics = metrics or Metrics()
-    delivery = Delivery(database, metrics.watched(connected), tasks, now, migrated, metrics)
+    delivery = Delivery(
+        database,
+        metrics.watched(connected),
+        tasks,
+        now,
+        migrated,
+        metrics,
+        lambda tx, chat, turn_id: unreachable(turns, tx, chat, turn_id),
+    )
     exports = Exports(database, place(config), tuple(connected), now)
     tasks.create_task(exports.run(), name="exports")
-    turns = Turns(database, setup, delivery, journal, Facts(config.memory_path), exports, now, metrics)
+    index = Index(index_path(config), journal.transcripts)
+    indexing = Indexing(index, journal.transcripts, tuple(f"{name}-" for name in connected))
+    journal.wrote = indexing.changed
+    tasks.create_task(indexing.run(), name="search index")
+    turns = Turns(database, setup, delivery, journal, Facts(config.memory_path), exports, index, now, metrics)
     engine = SqliteEngine(database, turns, tasks, locks_path(config), config.streams.on_busy, now)
     approvals = Approvals(database, engine, setup.gate.approved, frozenset(connected))
     retry = partial(dead.take_up, database, connected, engine, delivery)
     linking = Linking(database, engine, frozenset(connected))
     turns.linked = linking.linked
     scheduler = Scheduler(database, engine, turns, now)
-    index = Index(index_path(config), journal.transcripts)
     eraser = Eraser(database, journal.transcripts, index, config.data_path, now)
     forgetting = Forgetting(eraser, engine, delivery, turns, locks_path(config), frozenset(connected))
     tasks.create_task(forgetting.run(), name="forgetting")
-    watch = Watch(database, [approvals.refresh, linking.refresh, retry, scheduler.refresh, forgetting.look])
+    notices = Notices(database, engine, frozenset(connected))
+    watch = Watch(
+        database,
+        [approvals.refresh, linking.refresh, retry, scheduler.refresh, forgetting.look, notices.refresh],
+    )
     turns.stir = watch.stir
 
     async def report() -> str:

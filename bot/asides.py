@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from adapters.base import AdapterError, Button, Chat, Update
-from bot import dead, own, room, sentences
+from bot import dead, gone, own, room, sentences
 from bot.commands import COMMANDS
 from bot.commands.base import CommandContext
 from bot.delivery import reply_to
@@ -176,9 +176,12 @@ class Asides:
                 await self._turns.delivery.leave(chat)
             except AdapterError as exc:
                 log.warning("not_left", chat=chat.key, problem=str(exc))
-        await self._turns.database.write(
-            lambda tx: tx.run("inbox_drop", id=job.id, problem="not one of access.groups")
-        )
+
+        def drop(tx: Tx) -> None:
+            tx.run("inbox_drop", id=job.id, problem="not one of access.groups")
+            gone.not_wanted(self._turns, tx, chat)
+
+        await self._turns.database.write(drop)
         return "left", {}
 
     def left_lately(self, chat: Chat) -> bool:

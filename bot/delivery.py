@@ -23,6 +23,7 @@ from adapters.base import (
     AdapterError,
     Button,
     Chat,
+    ChatGone,
     ChatMigrated,
     Limits,
     MessageGone,
@@ -203,6 +204,7 @@ class Delivery:
         now: Callable[[], float] = time.time,
         on_migrated: Callable[[Chat, str], object] = lambda _chat, _id: None,
         metrics: Metrics | None = None,
+        on_gone: Callable[[Tx, Chat, int], object] = lambda _tx, _chat, _turn: None,
     ) -> None:
         self.tasks = tasks
         self.metrics = metrics or Metrics()
@@ -210,6 +212,7 @@ class Delivery:
         self._adapters = adapters
         self._now = now
         self._on_migrated = on_migrated
+        self._on_gone = on_gone
         self._paces = {name: Pace(adapter) for name, adapter in adapters.items()}
         self._queues: dict[str, deque[Part]] = {}
         self._queued: set[int] = set()
@@ -548,5 +551,12 @@ class Delivery:
             platform=part.chat["platform"],
             problem=problem,
         )
-        await self._database.write(lambda tx: tx.run("outbox_dead", id=part.id, problem=problem))
+
+        def bury(tx: Tx) -> None:
+            tx.run("outbox_dead", id=part.id, problem=problem)
+            # An answer to one person alone, or a file, has another way than what is posted
+            if isinstance(exc, ChatGone) and not part.via and not part.file:
+                self._on_gone(tx, Chat(**part.chat), part.turn_id)
+
+        await self._database.write(bury)
         await self._dispose(part)

@@ -86,6 +86,9 @@ class Worker(Protocol):
     def migrated(self, tx: Tx, chat: Chat, new_id: str) -> None:
         """The chat has another id now."""
 
+    def left(self, tx: Tx, update: Update) -> None:
+        """We were blocked, or removed from a group."""
+
     async def run(self, job: Job) -> None:
         """Work the job through to its end. On CancelledError with `job.stopped` it is brought to a good end all the same."""
 
@@ -266,6 +269,8 @@ class SqliteEngine:
         update = job.update
         if update.kind == "migrated":
             self._worker.migrated(tx, update.chat, update.text)
+        elif update.kind == "left":
+            self._worker.left(tx, update)
         elif update.kind == "edit":
             for edited in job.more:
                 tx.run("inbox_replace", id=edited.id, body=_body(edited.decision, edited.update))
@@ -331,7 +336,8 @@ class SqliteEngine:
 
     def begin(self, drafts: Sequence[Draft]) -> None:
         for draft in drafts:
-            self._enqueue(draft.job)
+            if draft.job.id not in self._known:  # else `recover` was faster
+                self._enqueue(draft.job)
 
     async def eased(self, platform: str, most: int) -> None:
         while self._burden(platform) > most and not self._draining:

@@ -19,8 +19,9 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from adapters.base import Chat, Person, Update
-from bot import own, quiet, sentences, triggers
+from bot import gone, own, quiet, sentences, triggers
 from bot.engine import Draft, Engine
+from bot.gone import NOT_LET_IN
 from config.checks import SUBSCRIBERS, is_group
 from config.schema import ScheduleConfig
 from memory import people, schedules
@@ -38,8 +39,7 @@ IN_TIME = 60.0  # seconds late that never count as missed
 BATCH = 100  # firings in one transaction
 MOST_WAITING = 1000  # firings of a platform that wait to be worked on, before more are entered
 
-NOT_LET_IN = "not let in"  # why a schedule is paused, or was not said
-UNREADABLE = "its time can not be read"
+UNREADABLE = "its time can not be read"  # why a schedule is paused, or was not said
 NO_CHAT = "they have not written in private yet"
 
 
@@ -115,20 +115,25 @@ class Scheduler:
         at = self._now()
         await self._apply(platform, at)
         await self._readmit(platform)
-        while await self._turn_back(platform, at):
-            pass
-        while await self._fire(platform, at):
-            await self._engine.eased(platform, MOST_WAITING)
-        return await self._database.read(lambda tx: schedules.next_due(tx, platform))
+        while True:
+            ahead, due, following = await self._database.read(lambda tx: self._look(tx, platform, at))
+            if ahead:
+                await self._turn_back(ahead, at)
+            elif due:
+                await self._fire(platform, due, at)
+                await self._engine.eased(platform, MOST_WAITING)
+            else:
+                return following
 
     # Firing -------------------------------------------------------------------------------------------------------
 
-    async def _fire(self, platform: str, at: float) -> bool:
-        """Fire a batch of what is due; whether there may be more."""
-        found = await self._database.read(
-            lambda tx: [self._look(tx, one, at) for one in schedules.due(tx, platform, at, BATCH)]
-        )
-        firings = [self._plan(due, at) for due in found]
+    def _look(self, tx: Tx, platform: str, at: float) -> tuple[list[Schedule], list[_Due], float | None]:
+        """A batch of what was fired by a clock that was ahead, one of what is due, and when something is due next."""
+        due = [self._due(tx, schedule, at) for schedule in schedules.due(tx, platform, at, BATCH)]
+        return schedules.ahead(tx, platform, at, BATCH), due, schedules.next_due(tx, platform)
+
+    async def _fire(self, platform: str, due: list[_Due], at: float) -> None:
+        firings = [self._plan(one, at) for one in due]
         to_enter = [firing for firing in firings if firing.update is not None]
         drafts = await self._engine.draft([firing.update for firing in to_enter if firing.update is not None])
         for firing, draft in zip(to_enter, drafts, strict=True):
@@ -143,22 +148,18 @@ class Scheduler:
                 if self._move(tx, firing, at) and firing.draft and self._engine.enter(tx, firing.draft)
             ]
 
-        if firings:
-            entered = await self._database.write(unit)
-            self._engine.begin(entered)
-            _tell(platform, firings)
-        return len(found) == BATCH
+        self._engine.begin(await self._database.write(unit))
+        _tell(platform, firings)
 
-    def _look(self, tx: Tx, schedule: Schedule, at: float) -> _Due:
+    def _due(self, tx: Tx, schedule: Schedule, at: float) -> _Due:
         chat, ends = schedule.chat, None
         if not chat:
             chat = people.home(tx, schedule.user_id) or {}
             there = Chat(schedule.platform, schedule.user_id.partition("-")[2])
             if not chat and self._turns.delivery.limits(there).private_by_id:
                 chat = asdict(there)
-        if (
-            schedule.kind == "prompt" and chat.get("kind") == "private"
-        ):  # a reminder was set for that very time
+        # A reminder was set for that very time, and does not wait.
+        if schedule.kind == "prompt" and chat.get("kind") == "private":
             hours = people.quiet(tx, schedule.user_id)
             ends = quiet.until(hours, self._turns.zone_of(tx, schedule.user_id), at) if hours else None
         return _Due(schedule, Chat(**chat) if chat else None, ends)
@@ -185,17 +186,20 @@ class Scheduler:
 
     def _move(self, tx: Tx, firing: _Firing, at: float) -> bool:
         if firing.rests:
-            schedules.pause(tx, firing.schedule, firing.problem)
+            chat = Chat(**firing.schedule.chat) if firing.schedule.chat else None
+            if chat is not None and not self._turns.setup.gate.stays(chat):
+                gone.not_wanted(self._turns, tx, chat)
+            else:
+                schedules.pause(tx, firing.schedule, firing.problem)
             return False
         fired_at = at if firing.draft else None
         return schedules.advance(tx, firing.schedule, firing.next_at, fired_at, firing.problem)
 
-    async def _turn_back(self, platform: str, at: float) -> bool:
+    async def _turn_back(self, ahead: list[Schedule], at: float) -> None:
         """The clock was set back: what was fired by the wrong time is due again; its key keeps it from being entered twice."""
-        found = await self._database.read(lambda tx: schedules.ahead(tx, platform, at, BATCH))
 
         def unit(tx: Tx) -> None:
-            for schedule in found:
+            for schedule in ahead:
                 with suppress(ValueError, KeyError):  # told when it is due
                     trigger = triggers.load(schedule.trigger)
                     next_at = triggers.next_after(trigger, schedule.zone, at)
@@ -204,9 +208,7 @@ class Scheduler:
                         continue
                 schedules.advance(tx, schedule, schedule.next_at, at)
 
-        if found:
-            await self._database.write(unit)
-        return len(found) == BATCH
+        await self._database.write(unit)
 
     async def _readmit(self, platform: str) -> None:
         """Let go on what rests because its person was not let in, and is now."""

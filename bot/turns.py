@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from adapters.base import Chat, Update
-from bot import access, closing, context, dead, facts, own, room, sentences
+from bot import access, closing, context, dead, facts, gone, own, room, sentences
 from bot import stream as streams_
 from bot.access import Decision
 from bot.agent import Interrupted, ModelCall, Reply
@@ -44,6 +44,7 @@ from memory.database import Database, Fenced, Tx
 from memory.erase import Erased
 from memory.facts import Facts
 from memory.inbox import Claim
+from memory.index import Index
 from memory.journal import Journal
 from memory.outbox import Part
 from memory.transcripts import Message, TurnRecord
@@ -66,6 +67,7 @@ class Turns:
         journal_: Journal,
         facts_: Facts,
         exports: Exports,
+        index: Index,
         now: Callable[[], float] = time.time,
         metrics: Metrics | None = None,
     ) -> None:
@@ -74,6 +76,7 @@ class Turns:
         self.delivery = delivery
         self.journal = journal_
         self.facts = facts_
+        self.index = index
         self.exports = exports
         self.now = now
         self.metrics = metrics or Metrics()
@@ -105,9 +108,13 @@ class Turns:
     def commands_others(self, update: Update) -> bool:
         return self.setup.gate.commands(update.person)
 
+    def left(self, tx: Tx, update: Update) -> None:
+        gone.left(self, tx, update)
+
     def overheard(self, tx: Tx, update: Update) -> None:
         if own.is_own(update):
             return
+        gone.back(self, tx, update)
         room.add(
             tx,
             update.chat,
@@ -447,6 +454,7 @@ class Turns:
             said=said,
             database=self.database,
             facts=self.facts,
+            index=self.index,
             reminders=turn.setup.reminders,
             stir=lambda: self.stir(),
         )
@@ -603,7 +611,8 @@ class Turns:
         self.streams.erase(erased.streams, erased.turns)
 
     def remember_home(self, tx: Tx, update: Update) -> None:
-        """Keep where a person can be written to in private."""
+        """Keep where a person can be written to in private, and that this chat is not gone."""
+        gone.back(self, tx, update)
         person, chat = update.person, update.chat
         if chat.kind == "private" and not own.is_own(update) and self._homes.get(person.id) != chat.key:
             people.set_home(tx, person.id, asdict(chat))

@@ -22,10 +22,11 @@ class Watch:
         self._database = database
         self._hooks = hooks
         self._stirred = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def stir(self) -> None:
-        """Something was done in this process that the hooks are for."""
-        self._stirred.set()
+        """Something was done in this process that the hooks are for. From any thread, also inside of a transaction."""
+        self._loop.call_soon_threadsafe(self._stirred.set)
 
     async def run(self) -> None:
         """Until cancelled."""

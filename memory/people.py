@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from memory import schedules
 from memory.database import Tx
 
 CODE_CHARS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # none that look alike
@@ -56,7 +57,10 @@ def pending(tx: Tx, at: float) -> list[Pairing]:
 
 
 def decide(tx: Tx, code: str, approved: bool, by: str, at: float) -> Pairing | None:
-    """Let in, or keep out, who was given the code; None if it is no valid code (any more)."""
+    """Let in, or keep out, who was given the code; None if it is no valid code (any more).
+
+    For who is kept out nothing is scheduled any more.
+    """
     row = tx.one("pairing_get", code=code.strip().upper(), at=at)
     if row is None:
         return None
@@ -64,14 +68,22 @@ def decide(tx: Tx, code: str, approved: bool, by: str, at: float) -> Pairing | N
     chat = json.dumps(pairing.chat, ensure_ascii=False) if approved else ""
     state = "approved" if approved else "denied"
     tx.run("access_set", user_id=pairing.user_id, state=state, name=pairing.name, by=by, at=at, welcome=chat)
+    if not approved:
+        schedules.drop(tx, pairing.user_id)
     tx.run("pairing_drop", user_id=pairing.user_id)
     return pairing
 
 
 def revoke(tx: Tx, user_id: str) -> bool:
-    """Forget the decision about somebody, whichever it was; whether there was one. They are answered at once if they write."""
+    """Forget the decision about somebody, whichever it was; whether there was one. They are answered at once if they write.
+
+    Nothing is scheduled for them any more.
+    """
     tx.run("person_refused", user_id=user_id, at=0.0)
-    return tx.one("access_drop", user_id=user_id) is not None
+    if tx.one("access_drop", user_id=user_id) is None:
+        return False
+    schedules.drop(tx, user_id)
+    return True
 
 
 def state(tx: Tx, user_id: str) -> str:

@@ -95,13 +95,37 @@ def cancel(tx: Tx, schedule_id: int, people: Sequence[str]) -> Schedule | None:
 
 
 def pause_chat(tx: Tx, chat_key: str, problem: str) -> int:
-    """The chat can not be written to: what goes there rests, and says why; how many there were."""
-    return tx.run("schedules_pause", chat_key=chat_key, problem=problem).rowcount
+    """A chat can not be written to: what goes there rests, and says why; how many there were."""
+    return tx.run("schedules_pause", first=chat_key, beyond=f"{chat_key}\0", problem=problem).rowcount
 
 
-def resume_chat(tx: Tx, chat_key: str, problem: str) -> int:
-    """What was paused with that problem goes on; what was due meanwhile counts as missed. How many there were."""
-    return tx.run("schedules_resume", chat_key=chat_key, problem=problem).rowcount
+def pause_chats(tx: Tx, prefix: str, problem: str) -> int:
+    """Likewise for all chats whose key begins so."""
+    return tx.run("schedules_pause", first=prefix, beyond=prefix + _LAST, problem=problem).rowcount
+
+
+def pause_home(tx: Tx, user_id: str, problem: str) -> int:
+    """Likewise what goes to a person's private chat, wherever that is."""
+    return tx.run("schedules_pause_home", user_id=user_id, problem=problem).rowcount
+
+
+def resume_chats(tx: Tx, prefix: str, problem: str) -> int:
+    """What was paused there with that problem goes on; what was due meanwhile counts as missed. How many there were."""
+    return tx.run("schedules_resume", first=prefix, beyond=prefix + _LAST, problem=problem).rowcount
+
+
+def resume_home(tx: Tx, user_id: str, problem: str) -> int:
+    """Likewise what goes to a person's private chat."""
+    return tx.run("schedules_resume_home", user_id=user_id, problem=problem).rowcount
+
+
+_LAST = "\U0010ffff"  # behind all else that a key may go on with
+
+
+def drop(tx: Tx, user_id: str) -> None:
+    """Somebody is not let in any more: nothing is scheduled for them, and they have subscribed to nothing."""
+    tx.run("schedules_drop", user_id=user_id)
+    tx.run("subscriptions_drop", user_id=user_id)
 
 
 def due(tx: Tx, platform: str, at: float, limit: int) -> list[Schedule]:

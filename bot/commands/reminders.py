@@ -47,7 +47,7 @@ async def remind(ctx: CommandContext) -> Answer:
         told = reminders.confirmed(schedule, plan, update.person.language)
         return f"{told} {ctx.say('reminder_says', text=text)}"
 
-    return Answer(set_)
+    return Answer(set_, stirs=True)
 
 
 async def list_or_cancel(ctx: CommandContext) -> Answer:

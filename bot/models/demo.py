@@ -232,7 +232,7 @@ def _meaning(phrase: str, now: datetime) -> when.When | None:
         found = when.parse(phrase, now)
     except when.Impossible:
         return None
-    return found and found.when
+    return found.when if found else None
 
 
 def _reminders(turn: _Turn, _: re.Match[str]) -> Answer:
