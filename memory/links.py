@@ -61,7 +61,7 @@ def linked(tx: Tx) -> dict[str, str]:
 class Code:
     """A code that somebody may be linked by. `name` is what they call themselves.
 
-    `chat` is where they are to be told of it (None: at home), `shown_to` the user id that was last told whose it is.
+    `chat` is where they are to be told of it (None: at home), `shown_to` are the user ids that were told whose it is.
     """
 
     code: str
@@ -69,7 +69,7 @@ class Code:
     name: str
     language: str
     chat: Mapping[str, Any] | None
-    shown_to: str
+    shown_to: frozenset[str]
 
 
 def ask(tx: Tx, user_id: str, name: str, language: str, chat: Mapping[str, Any] | None, at: float) -> str:
@@ -103,7 +103,14 @@ def find(tx: Tx, code: str, user_id: str, at: float) -> Code | Refusal:
     if len(ids) + len(others) > MOST_IDS:
         return "too_many"
     chat = json.loads(row["chat"]) if row["chat"] else None
-    return Code(row["code"], row["user_id"], row["name"], row["language"], chat, row["shown_to"])
+    return Code(
+        row["code"],
+        row["user_id"],
+        row["name"],
+        row["language"],
+        chat,
+        frozenset(json.loads(row["shown_to"])),
+    )
 
 
 def missed(tx: Tx, user_id: str, at: float) -> None:
@@ -114,7 +121,8 @@ def missed(tx: Tx, user_id: str, at: float) -> None:
 
 def show(tx: Tx, code: Code, user_id: str) -> None:
     """`user_id` is told whose the code is."""
-    tx.run("link_code_show", code=code.code, user_id=user_id)
+    if user_id not in code.shown_to:
+        tx.run("link_code_show", code=code.code, user_id=user_id)
 
 
 def void(tx: Tx, code: str) -> None:

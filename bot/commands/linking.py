@@ -81,7 +81,7 @@ def _let_in(ctx: CommandContext, tx: Tx, person: Person, chat: Chat) -> bool:
 
 
 def _shown(ctx: CommandContext, code: Code) -> bool:
-    return code.shown_to == ctx.user_id
+    return ctx.user_id in code.shown_to
 
 
 def _show(ctx: CommandContext, code: str, tx: Tx) -> str:
@@ -97,7 +97,7 @@ def _link(ctx: CommandContext, code: str, tx: Tx) -> str:
     found = _find(ctx, tx, code)
     if not isinstance(found, Code):
         return _refused(ctx, tx, found)
-    if not _shown(ctx, found):  # somebody else has typed it in this very moment
+    if not _shown(ctx, found):  # it was none a moment ago
         return _show(ctx, code, tx)
     return ctx.say("linked", others=_named(links.link(tx, found, ctx.user_id, ctx.turns.now())))
 

@@ -82,7 +82,7 @@ async def test_a_new_code_takes_the_place_of_the_older_one_and_forgets_who_saw_i
         assert links.find(tx, first, "discord-7", NOW) == "unknown"
         found = links.find(tx, second, "discord-7", NOW)
         assert isinstance(found, Code)
-        assert found.shown_to == ""
+        assert found.shown_to == set()
 
     await database.write(unit)
 
