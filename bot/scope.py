@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from adapters.base import Chat, Update
 from bot.events import Variables
+from memory.index import everywhere
 from memory.transcripts import Place
 
 _PLAUSIBLE = 2 * 86400.0  # seconds
@@ -18,6 +22,11 @@ def may_be_told(variables: Variables, place: Place | None) -> bool:
         return True
     chats = (variables.chat_id, *variables.extra.get("chat_aliases", ()))
     return place is not None and place.platform == variables.platform and place.chat_id in chats
+
+
+def reach(variables: Variables) -> Callable[[Place | None], bool]:
+    """`may_be_told` for one who asks; in private it is `everywhere`, which the index need not ask for each place."""
+    return everywhere if variables.private else partial(may_be_told, variables)
 
 
 def place_of(chat: Chat) -> Place | None:

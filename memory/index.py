@@ -9,6 +9,7 @@ Plain synchronous work on the disk; the caller runs it in a thread. Safe to use 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import sqlite3
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date as Date  # noqa: N812 - `date` is the name of a field
 from pathlib import Path
@@ -26,6 +27,7 @@ import structlog
 
 from memory import units, words
 from memory.database import MemoryFault, statements
+from memory.files import is_user_id
 from memory.fusion import fused
 from memory.sql import index_schema, queries
 from memory.transcripts import Message, Place, Transcripts
@@ -239,6 +241,12 @@ class Index:
         with self._lock:
             self._open.pop(user_id, None)
 
+    def people(self) -> Iterator[str]:
+        """The user ids of all who have an index, in no order."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as entries:
+            names = [entry.name.removesuffix(".db") for entry in entries if entry.name.endswith(".db")]
+            yield from filter(is_user_id, names)
+
     def stop(self) -> None:
         """Break off what is being indexed, at once, and let nothing begin. May be called from any thread."""
         self._stopped.set()
@@ -283,14 +291,18 @@ class Index:
         if not now:
             person.remove()
             return None
-        connection = person.opened()
-        self._keep_open(person)
-        if now != person.seen:
-            person.seen, added = units.update(connection, person.folder, lambda: not self._stopped.is_set())
-            person.added += added
-        if self._stopped.is_set():
-            raise IndexStopped("search is over: the process stops")
-        return connection
+        if not self._stopped.is_set():
+            connection = person.opened()
+            self._keep_open(person)
+            if now != person.seen:
+                person.seen, added = units.update(connection, person.folder, self._goes_on)
+                person.added += added
+            if not self._stopped.is_set():
+                return connection
+        raise IndexStopped("search is over: the process stops")
+
+    def _goes_on(self) -> bool:
+        return not self._stopped.is_set()
 
     def _keep_open(self, person: _Person) -> None:
         with self._lock:

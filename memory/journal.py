@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date as Date  # noqa: N812 - `date` is a column of the tables
 
@@ -35,6 +36,10 @@ def record(tx: Tx, turn_id: int, stream_id: int, turn: TurnRecord) -> None:
     )
 
 
+def _unheeded(_: str) -> None:
+    pass
+
+
 class Journal:
     """The one writer of the transcripts of all people whose ids begin with one of `prefixes`."""
 
@@ -47,6 +52,8 @@ class Journal:
         self._noted = 1  # what an earlier process left counts as the first
         self._written = 0
         self._failed = False
+        self._reached: set[str] = set()
+        self.wrote: Callable[[str], None] = _unheeded  # set by who wants to know whose file has grown
 
     def notify(self) -> None:
         """A record was committed."""
@@ -76,6 +83,9 @@ class Journal:
                     "transcripts_not_written", error=type(exc).__name__, problem=str(exc), retry_in=RETRY
                 )
                 self._failed = True
+            reached, self._reached = self._reached, set()
+            for user_id in reached:
+                self.wrote(user_id)
             self._written = noted
             self._passed.set()  # whoever waits looks again; the next ones wait for the next pass
             self._passed = asyncio.Event()
@@ -95,6 +105,7 @@ class Journal:
                 continue
             try:
                 self._write_turn(tx, row["turn_id"], row["stream_id"], _turn(row["record"]))
+                self._reached.add(user_id)
             except (OSError, ValueError) as exc:
                 failed.add(user_id)
                 log.error(

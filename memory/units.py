@@ -140,22 +140,24 @@ class _Batch:
         self._run = connection.execute
         self._many = connection.executemany
         self._folder = folder
-        self._places = {Place(*place): key for key, *place in self._run(_SQL["places_all"])}
+        self._places: dict[Place, int] = {Place(*place): key for key, *place in self._run(_SQL["places_all"])}
         last = self._run(_SQL["units_last"]).fetchone()
         self._last = last[0] if last else 0
 
     def run(self, now: dict[str, Stamp], done: dict[str, Stamp], go_on: Callable[[], bool]) -> bool:
         """Whether it came to the end. `done` has the files that were seen to, and gets more."""
-        indexed = {name: (key, tuple(stamp)) for name, key, *stamp in self._run(_SQL["files_all"])}
+        indexed: dict[str, tuple[int, Stamp]] = {
+            name: (key, (size, mtime_ns, ctime_ns))
+            for name, key, size, mtime_ns, ctime_ns in self._run(_SQL["files_all"])
+        }
         for name in indexed.keys() - now.keys():
             self._replace(indexed[name][0], [])
             self._run(_SQL["files_remove"], {"id": indexed[name][0]})
         for name in done.keys() - now.keys():
             del done[name]
         for name in sorted(now):
-            known = indexed[name][1] if name in indexed else None
-            if known is not None and known in (now[name], done.get(name)):
-                done[name] = known
+            if name in indexed and indexed[name][1] in (now[name], done.get(name)):
+                done[name] = indexed[name][1]
                 continue
             if self.added >= COMMIT_UNITS or not go_on():
                 return False

@@ -82,7 +82,7 @@ def parse(query: str) -> Query:
             continue
         pieces = fold(bare).split()
         letters = [piece for piece in pieces if _LETTER.fullmatch(piece)]
-        plain += _pairs(letters)
+        plain += _pairs(letters, " ")
         for piece in pieces:
             if piece in letters:
                 continue
@@ -104,11 +104,32 @@ def _expression(parts: Iterable[str], between: str, ending: str = "") -> str:
     return between.join(list(strings)[:MOST_TERMS])
 
 
-def _pairs(letters: list[str]) -> list[str]:
+def first_of(query: str, text: str) -> int:
+    """Where in a text the words of a query begin to stand, about; 0 where they do not."""
+    parts = []
+    for word in re.findall(r"[^\W_]+", _flat(query[:MOST_CHARS])):
+        if _LETTER.match(word):
+            parts += [re.escape(pair) for pair in _pairs(list(word))]
+        elif word not in _TELLS_NOTHING:
+            parts.append(
+                r"\b" + re.escape(word[: max(4, len(word) - 3)])
+            )  # it may stand there in another form
+    found = re.search("|".join(parts[:MOST_TERMS]), _flat(text)) if parts else None
+    return found.start() if found else 0
+
+
+def _flat(text: str) -> str:
+    """As `fold`, but character by character: what is found stands in the text at the same place."""
+    if text.isascii():
+        return text.lower()
+    return "".join(unicodedata.normalize("NFKD", char.lower())[0] for char in text)
+
+
+def _pairs(letters: list[str], between: str = "") -> list[str]:
     """Overlapping pairs of letters: where no spaces tell the words, most words are two letters or more."""
     if len(letters) == 1:
         return letters
-    return [f"{one} {next_}" for one, next_ in pairwise(letters)]
+    return [f"{one}{between}{next_}" for one, next_ in pairwise(letters)]
 
 
 def _words(piece: str) -> list[str]:

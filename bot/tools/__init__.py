@@ -9,9 +9,10 @@ from bot.tools.clock import clock
 from bot.tools.facts import forget_fact, recall_facts, remember
 from bot.tools.history import history
 from bot.tools.reminders import cancel_reminder, list_reminders, set_reminder
+from bot.tools.search import search_history
 
 ALL: Mapping[str, tuple[Tool, ...]] = {
-    "history": (tool(history),),
+    "history": (tool(history), tool(search_history)),
     "facts": (tool(remember), tool(recall_facts), tool(forget_fact)),
     "reminders": (tool(set_reminder), tool(list_reminders), tool(cancel_reminder)),
     "clock": (tool(clock),),

@@ -18,6 +18,7 @@ from bot.models.base import ToolSpec
 from bot.reminders import UNBOUNDED, Bounds
 from memory.database import Database
 from memory.facts import Facts
+from memory.index import Index
 from memory.transcripts import Transcripts
 
 
@@ -42,6 +43,7 @@ class ToolContext:
     said: tuple[str, ...] = ()
     database: Database | None = None
     facts: Facts | None = None
+    index: Index | None = None
     reminders: Bounds = UNBOUNDED
     stir: Callable[[], None] = lambda: None
 
