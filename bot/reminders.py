@@ -260,6 +260,8 @@ def confirmed(schedule: Schedule, planned: Plan, language: str = "") -> str:
     parts = [told]
     if until is not None:
         parts.append(say("reminder_until", language, moment=times.moment(until, zone, language)))
+    if schedule.work:
+        parts.append(say("reminder_will_work", language))
     if planned.note:
         parts.append(say(planned.note, language, time=planned.asked))
     return " ".join(parts)

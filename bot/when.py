@@ -110,12 +110,20 @@ def split(text: str, now: datetime) -> tuple[str, str] | None:
     ends = [match.end() for match in re.finditer(r"\S+", text)][:MOST_WORDS]
     for end in reversed(ends):
         if _understood(text[:end], now):
-            return text[:end].strip(" ,:"), _bare(text[end:])
+            return _with_end(text[:end].strip(" ,:"), _bare(text[end:]), now)
     starts = [match.start() for match in re.finditer(r"\S+", text)][1:][-MOST_WORDS:]
     for start in starts:
         if _understood(text[start:], now):
             return text[start:], text[:start].rstrip(" ,:–-")
     return None
+
+
+def _with_end(phrase: str, text: str, now: datetime) -> tuple[str, str]:
+    """An end may stand behind what is to be said: "every day at 9 to stretch until Friday"."""
+    for found in re.finditer(r"[\s,]+(?=until\s)", text, re.IGNORECASE):
+        if _understood(whole := f"{phrase} {text[found.end() :]}", now):
+            return whole, text[: found.start()]
+    return phrase, text
 
 
 def _understood(phrase: str, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from bot import quiet, reminders, times, when
 from bot.commands.base import Answer, CommandContext
 from bot.reminders import Plan
 from bot.when import Impossible
-from memory import links
+from memory import links, people
 from memory.database import Tx
 from memory.schedules import Schedule
 
@@ -95,10 +95,8 @@ async def quiet_hours(ctx: CommandContext) -> Answer:
     wanted = ctx.args.strip().lower()
     zone = await ctx.turns.zone(ctx.user_id)
     if not wanted:
-        hours = await ctx.turns.database.read(lambda tx: tx.one("person_time", user_id=ctx.user_id))
-        if hours is None or not hours["quiet"]:
-            return Answer(ctx.say("quiet_none"))
-        return Answer(ctx.say("quiet", hours=hours["quiet"], zone=zone))
+        kept = await ctx.turns.database.read(lambda tx: people.quiet(tx, ctx.user_id))
+        return Answer(ctx.say("quiet", hours=kept, zone=zone) if kept else ctx.say("quiet_none"))
     span = quiet.parse(wanted)
     if span is None and wanted != "off":
         return Answer(ctx.say("quiet_usage"))
