@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from adapters.base import clean
 from bot.context import tokens
 from bot.events import Variables
 from bot.scope import may_be_told
@@ -41,28 +42,23 @@ async def for_prompt(store: Facts, variables: Variables, budget: int, about: str
 
 
 def block(facts: Sequence[Fact], budget: int, about: str) -> str:
-    """The facts, which come newest first, as the prompt has them; no more than `budget` tokens by `context.tokens`."""
-    lines = [_line(fact) for fact in {plain(fact.text): fact for fact in reversed(facts)}.values()][::-1]
-    whole = _joined(lines) if lines else ""
-    if not lines or tokens(whole) <= budget:
-        return whole
-    ranked = sorted(range(len(lines)), key=lambda number: -in_common(lines[number], about))
-    left = budget - tokens(_joined([_MORE]))
-    chosen = set()
-    for number in ranked:
-        cost = tokens(lines[number]) + 1
-        if cost <= left:
-            left -= cost
-            chosen.add(number)
-    return (
-        _joined([*(line for number, line in enumerate(lines) if number in chosen), _MORE]) if chosen else ""
-    )
+    """The facts, which come newest first, as the prompt has them; no more than `budget` tokens, each line guessed by itself."""
+    told: dict[str, str] = {}
+    for fact in facts:
+        told.setdefault(plain(fact.text), _line(fact))
+    lines = list(told.values())
+    left = budget - tokens(_HEAD)
+    if sum(map(tokens, lines)) > left:
+        left -= tokens(_MORE)
+        chosen = set()
+        for number in sorted(range(len(lines)), key=lambda number: -in_common(lines[number], about)):
+            if tokens(lines[number]) <= left:
+                left -= tokens(lines[number])
+                chosen.add(number)
+        lines = [line for number, line in enumerate(lines) if number in chosen] + [_MORE] * bool(chosen)
+    return "\n".join([_HEAD, *lines]) if lines else ""
 
 
 def _line(fact: Fact) -> str:
     """One line, whatever the fact says: nothing in it can look like another fact, or like the prompt around it."""
-    return " ".join(f"- [{fact.id}] {fact.date or ''}: {fact.text}".split())
-
-
-def _joined(lines: Sequence[str]) -> str:
-    return "\n".join([_HEAD, *lines])
+    return " ".join(clean(f"- [{fact.id}] {f'{fact.date}: ' if fact.date else ''}{fact.text}").split())

@@ -100,12 +100,14 @@ _BEHIND = re.compile(r"(?P<date>[\d-]{10})?(?:(?:, )?until (?P<until>[\d-]{10}))
 
 
 def escape(text: str) -> str:
-    """The text as it stands in a line of the file. `unescape` gives it back."""
+    """The text as it stands in a line of the file. `unescape` gives it back, but for lone surrogates, which no file takes."""
     return _UNSAFE.sub(_escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:
     sign = match[0]
+    if "\ud800" <= sign <= "\udfff":
+        return "\N{REPLACEMENT CHARACTER}"
     if sign in "\\~(":
         return "\\" + sign
     return "\\" + _NAMED.get(sign, f"u{ord(sign):04x}")
@@ -119,7 +121,7 @@ def unescape(text: str) -> str:
 def _unescaped(match: re.Match[str]) -> str:
     named, code, sign = match.groups()
     if code:
-        return chr(int(code, 16))
+        return match[0] if code[0] == "d" and code[1] in "89abcdef" else chr(int(code, 16))
     return {"n": "\n", "r": "\r", "t": "\t"}[named] if named else str(sign)
 
 
@@ -263,6 +265,7 @@ def _of_same_place(one: Place | None, other: Place | None) -> bool:
 
 def _with_fact(data: bytes, text: str, date: Date, place: Place | None, replaced: Collection[Fact]) -> bytes:
     """The file with the fact in it, once, and those of `replaced` that hold struck out below it."""
+    text = unescape(escape(text))  # as it will be read
     lines = _decode(data or _encode(_HEADER)).split("\n")
     entries = _entries(lines)
     holding = [entry for entry in entries if entry.fact.valid]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from adapters.base import clean
 from bot.commands.base import Answer, CommandContext
 from bot.events import Variables
 from bot.scope import place_of, said_at
@@ -81,4 +82,4 @@ def _line(ctx: CommandContext, fact: Fact) -> str:
 
 
 def _flat(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(clean(text).split())

@@ -16,6 +16,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from adapters.base import clean
 from bot import own
 from bot.events import Variables
 from bot.scope import may_be_told, place_of, said_at
@@ -204,7 +205,7 @@ def write(
 
     Harmless to repeat. Raises `ToolProblem` if there is no fact of that id here, and `FactsFull`.
     """
-    here = visible(store, variables)
+    text, here = clean(text), visible(store, variables)
     known = next((one for one in here if one.fact.valid and plain(one.fact.text) == plain(text)), None)
     old: list[Kept] = []
     if replaces and replaces.strip():
@@ -259,4 +260,4 @@ def told(fact: Fact) -> str:
         if fact.place
         else ""
     )
-    return " ".join(f"[{fact.id}] {fact.date or 'no date'}{where}: {fact.text}".split())
+    return " ".join(clean(f"[{fact.id}] {fact.date or 'no date'}{where}: {fact.text}").split())
