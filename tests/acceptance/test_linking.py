@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,11 @@ from memory.database import Tx
 from memory.links import CODE_SECONDS, MOST_TRIES
 from tests.fakes.house import House, house
 from tests.fakes.memory_adapter import MemoryAdapter
+from tests.fakes.model_server import Reply
+from tests.fakes.record import environ
+from tests.fakes.running import running
 from tests.fakes.scripted_model import ScriptedModel
+from tests.fakes.terminal import Program
 
 CODE = re.compile(r"\b[2-9A-HJ-NP-Z]{8}\b")
 Who = tuple[str, str]  # platform and the platform's id
@@ -574,3 +579,51 @@ async def _live(folder: Path, steps: list[Step]) -> None:
                     await inn.say(step.who, "look" + json.dumps({"start": "2026-01-01"}))
                     assert [set(re.findall(r"SECRET-\d+-", text)) for text in found] == [theirs, theirs]
                     found.clear()
+
+
+# On real platforms, in two processes --------------------------------------------------------------------------------------
+
+
+async def test_telegram_and_a_terminal_of_another_process_become_one_person_and_part(tmp_path: Path) -> None:
+    async with running(tmp_path, lambda request: Reply(text=("Noted.",))) as b:
+
+        async def shown(pattern: str) -> str:
+            """The bot's last message in Telegram, once it looks so."""
+            await b.telegram.wait_for(
+                lambda server: re.search(pattern, "".join(server.chat(11).texts[-1:])), 10
+            )
+            return str(b.telegram.chat(11).texts[-1])
+
+        b.telegram.say(11, 1001, "my cat is called Tiger")
+        await shown("Noted")
+        b.telegram.say(11, 1001, "/link", name="Ada")
+        [code] = CODE.findall(await shown("Your code"))
+        command = [sys.executable, "-m", "bot.cli", "chat", "--user", "ada", "--config", str(b.path)]
+
+        def at_the_terminal() -> str:
+            with Program(command, tmp_path, environ()) as program:
+                program.sees(r"^> ?\Z")
+                program.type(f"/link {code}\r")
+                program.sees(r"made on Telegram by telegram-1001 \(“Ada”\)")
+                program.rests()
+                program.type(f"/link {code} yes\r")
+                program.sees("Done: this account and telegram-1001")
+                program.rests()
+                program.type("/history\r")
+                found = program.sees("Tiger")
+                program.rests()
+                program.type("/unlink\r")
+                program.sees("Parted")
+                program.rests()
+                program.type("/exit\r")
+                assert program.ends() == 0
+            return found
+
+        found = await asyncio.to_thread(at_the_terminal)
+        assert "· telegram" in found
+        await shown("You and console-ada are not one person")
+        texts = b.telegram.chat(11).texts
+        assert sum("You are linked with console-ada now" in text for text in texts) == 1
+        assert len(texts) == 4
+        assert (tmp_path / "data" / "memory" / "telegram-1001").is_dir()
+        assert not (tmp_path / "data" / "memory" / "console-ada").exists()
