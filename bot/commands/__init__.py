@@ -16,6 +16,7 @@ from bot.commands.forgetting import forget
 from bot.commands.linking import link, unlink
 from bot.commands.pairing import pair
 from bot.commands.reminders import list_or_cancel, quiet_hours, remind
+from bot.commands.search import search
 from bot.commands.subscribing import subscribe, unsubscribe
 from bot.limits import Spent
 from bot.reminders import rezone
@@ -168,6 +169,7 @@ COMMANDS: dict[str, Command] = {
     "clear": Command("help_clear", _clear),
     "stop": Command("help_stop", _stop),
     "history": Command("help_history", _history),
+    "search": Command("help_search", search),
     "facts": Command("help_facts", facts),
     "remind": Command("help_remind", remind),
     "reminders": Command("help_reminders", list_or_cancel),

@@ -23,6 +23,7 @@ from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
 
 ABILITIES = (
     "I have no real understanding: I follow a few rules. Tell me your name, ask what we talked about today or yesterday, "
+    "when you mentioned your bicycle, "
     "what your name is or what time it is; say “remember that I like tea” and ask what I know about you; say “remind me in "
     "20 minutes to make tea” or “every day at 9 write 20 words”, and ask what your reminders are; say “count to 50”, "
     "“write 200 words” or “show me some Markdown”."
@@ -243,6 +244,28 @@ def _cancel(turn: _Turn, found: re.Match[str]) -> Answer:
     return turn.use("cancel_reminder", {"id": int(found[1])}, lambda told: told, "I could not do that")
 
 
+_WHEN = re.compile(
+    rf"(?i)\b(?:(?:on|from|since|until|to|between|and)\s+)?(?:{_DATE}|today|yesterday)\b"
+    r"|\b(?:(?:in|over|during) the |this |last )(?:last |past )?(?:day|week|month)s?\b"
+)
+
+
+def _search(turn: _Turn, found: re.Match[str]) -> Answer:
+    asked = next(filter(None, found.groups()))
+    words = _WHEN.sub(" ", asked).strip(" ?.!,")
+    if not words:
+        return _recall(turn, found)
+    dates = sorted(
+        re.findall(rf"{_DATE}|\byesterday\b|\btoday\b", asked.lower()), key=lambda day: (day[0] == "t", day)
+    )
+    when = {"start": dates[0], "end": dates[-1]} if dates else {}
+    return turn.use(
+        "search_history",
+        {"words": words, **when},
+        lambda told: told if told.startswith("Nothing") else _quoted(told),
+    )
+
+
 def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:
     for event in reversed(turn.before):
         if not isinstance(event, UserSaid) or event.speaker != turn.said.speaker:
@@ -304,6 +327,14 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]
     (re.compile(r"(?is)^\W*(?:please\W+)?forget(?: that|:) (.+)"), _forget),
     (re.compile(r"(?i)\bwhat (do )?you know (about|of) me\b"), _known),
     (re.compile(r"(?i)\b(what('?s| is) my name|who am i)\b"), _their_name),
+    (
+        re.compile(
+            r"(?is)^\W*(?:please\W+)?(?:search|look) (?:(?:my|our|the) \w+ )?for (.+)"
+            r"|\bwhen did (?:we|i) (?:first |last )?(?:mention|say|tell you about|talk about|speak of) (.+)"
+            r"|\bwhat did (?:we|i) (?:say|tell you|talk) about (.+)"
+        ),
+        _search,
+    ),
     (
         re.compile(
             r"(?i)\bwhat (did|have|had) (we|i)\b.*\b(talk|sa(y|id)|discuss|tell|told)|\byou remember\b"

@@ -1,0 +1,67 @@
+"""`/search`: what was said before, found by its words without a model."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import structlog
+
+from adapters.base import Button
+from bot import sentences
+from bot.commands.base import Answer, CommandContext
+from bot.excerpts import Excerpt
+from bot.text import split
+from bot.tools.base import ToolProblem
+from bot.tools.history import render_section
+from bot.tools.search import days, find
+from memory.database import MemoryFault
+
+log = structlog.get_logger(__name__)
+
+PAGE = 3000  # characters at a time
+MESSAGE_CHARS, AROUND_CHARS = 600, 200  # of a message that was found, and of one beside it
+_BUTTON_BYTES = 64  # of a button's command, on every platform
+
+_PAGE = re.compile(r"\s+p#(\d{1,3})$")
+_DAY = r"(?:\d{4}-\d\d-\d\d|today|yesterday)"
+_RANGE = re.compile(rf"(?:^|\s)(?=\S*\w)(?P<start>{_DAY})?\.\.(?P<end>{_DAY})?(?=\s|$)", re.IGNORECASE)
+
+
+async def search(ctx: CommandContext) -> Answer:
+    """`/search blue bicycle`, `/search "to the letter" begin* 2026-01-01..2026-03-31`."""
+    turns = ctx.turns
+    asked, number = ctx.args.strip(), 1
+    if page := _PAGE.search(asked):  # what the button below asks for
+        asked, number = asked[: page.start()], int(page[1])
+    span = _RANGE.search(asked)
+    words = _RANGE.sub(" ", asked, count=1).strip() if span else asked
+    if not words:
+        return Answer(ctx.say("search_usage"))
+    variables = await turns.variables(ctx.job.update, await turns.zone(ctx.user_id))
+    try:
+        first, last = days(variables, turns.now(), *(span.group("start", "end") if span else (None, None)))
+        found = await find(
+            turns.index, variables, words, first, last, chars=MESSAGE_CHARS, around=AROUND_CHARS
+        )
+    except ToolProblem as exc:
+        return Answer(str(exc))
+    except MemoryFault as exc:
+        log.warning("search_failed", user=ctx.user_id, problem=str(exc))
+        return Answer(ctx.say("search_failed"))
+    if not found:
+        return Answer(ctx.say("search_nothing" if variables.private else "search_nothing_here"))
+    return await asyncio.to_thread(_page, ctx, asked, found, number)
+
+
+def _page(ctx: CommandContext, asked: str, found: list[Excerpt], number: int) -> Answer:
+    parts = [render_section(one.date, one.section) for one in found]
+    pages = split("\n\n".join(parts), PAGE)
+    number = max(1, min(number, len(pages)))
+    text = pages[number - 1]
+    if number == len(pages):
+        return Answer(text)
+    more = f"search {asked} p#{number + 1}"
+    if ctx.turns.delivery.limits(ctx.job.update.chat).buttons and len(more.encode()) <= _BUTTON_BYTES:
+        return Answer(text, buttons=(Button(ctx.say("more_button"), more),))
+    return Answer(f"{text}\n\n{ctx.say('search_more', command=sentences.command(more))}")
