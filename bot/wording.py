@@ -13,7 +13,7 @@ _SAME = str.maketrans(
 _AROUND = " \t.,;:!?…'\"()[]*_"  # what may stand around the words of a quotation
 _ISO_DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 _NUMBER = re.compile(r"\d+")
-_BEGINNING = 4  # letters that forms of one word have in common: like, likes, liked
+_BEGINNING = 4  # letters
 
 # Words that say nothing of what a fact is about; and what a model calls the one whose fact it is.
 _WORDS = (
@@ -45,16 +45,21 @@ def _joined(text: str, at: int) -> bool:
     return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
 
 
-def bears_out(quote: str, fact: str) -> bool:
-    """Whether a fact may have been taken from the quotation: half of its words are there, and all of its numbers.
+def unsaid(fact: str, said: str) -> list[str]:
+    """The words and numbers of a fact that are not in what was said; other forms of a word are, and words that say nothing.
 
     A date written as 2026-07-14 may be one that the person did not say by its numbers (tomorrow).
     """
-    numbers = {number.lstrip("0") for number in _NUMBER.findall(_ISO_DATE.sub("", words.fold(fact)))} - {""}
-    if not numbers <= {number.lstrip("0") for number in _NUMBER.findall(words.fold(quote))}:
-        return False
-    wanted, there = _beginnings(fact), _beginnings(quote)
-    return bool(wanted) and 2 * len(wanted & there) >= len(wanted)
+    dateless, spoken = _ISO_DATE.sub("", words.fold(fact)), words.fold(said)
+    numbers = {number.lstrip("0") for number in _NUMBER.findall(spoken)} | {""}
+    beginnings = {_beginning(word) for word in _WORD.findall(spoken)}
+    missing = [
+        word for word in _WORD.findall(dateless) if not _NUMBER.search(word) and word not in _EMPTY_WORDS
+    ]
+    return [
+        *(word for word in missing if _beginning(word) not in beginnings),
+        *(number for number in _NUMBER.findall(dateless) if number.lstrip("0") not in numbers),
+    ]
 
 
 def in_common(one: str, other: str) -> int:
@@ -64,5 +69,12 @@ def in_common(one: str, other: str) -> int:
 
 def _beginnings(text: str) -> set[str]:
     found = _WORD.findall(words.fold(text))
-    telling = [word for word in found if word not in _EMPTY_WORDS] or found
-    return {(word.rstrip("s") or word)[:_BEGINNING] for word in telling}
+    return {_beginning(word) for word in found if word not in _EMPTY_WORDS}
+
+
+def _beginning(word: str) -> str:
+    """What the forms of a word have in common, for most words of many languages: like, likes, liked; fly, flies."""
+    if _NUMBER.search(word):
+        return word
+    singular = f"{word[:-3]}y" if word.endswith("ies") else word.rstrip("s") or word
+    return singular[:_BEGINNING]

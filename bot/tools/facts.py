@@ -21,7 +21,7 @@ from bot import own
 from bot.events import Variables
 from bot.scope import may_be_told, place_of, said_at
 from bot.tools.base import ToolContext, ToolProblem
-from bot.wording import bears_out, in_common, plain, was_said
+from bot.wording import in_common, plain, unsaid, was_said
 from memory import calls
 from memory.database import Tx
 from memory.facts import Fact, Facts, FactsFull, newest_first
@@ -47,7 +47,7 @@ class Kept:
 async def remember(
     context: ToolContext,
     fact: Annotated[
-        str, Field(description="What to remember, in one sentence, in the person's language and words.")
+        str, Field(description="What to remember, in one short sentence made of the person's own words.")
     ],
     quote: Annotated[
         str, Field(description="The person's own words that say so, copied exactly from what they wrote.")
@@ -63,8 +63,8 @@ async def remember(
     """
     store = _store(context)
     text = fact.strip()
-    if not text:
-        raise ToolProblem("Nothing was written: the fact is empty.")
+    if not re.search(r"\w", text):
+        raise ToolProblem("Nothing was written: the fact says nothing.")
     if len(text) > MAX_CHARS:
         raise ToolProblem(f"Nothing was written: a fact may have {MAX_CHARS} characters. Say it shorter.")
     if not await _said(context, quote):
@@ -72,10 +72,10 @@ async def remember(
             "Nothing was written: the quote is not in what this person wrote in this conversation. Only what they said "
             "themselves is kept. Copy their words exactly, or ask them to say it."
         )
-    if not bears_out(quote, text):
+    if others := unsaid(text, "\n".join([quote, *context.said])):
         raise ToolProblem(
-            "Nothing was written: the fact says other things than the quote. Keep to the person's words and language, write "
-            "dates as 2026-07-14, and quote all that the fact says."
+            f"Nothing was written: the person did not say {', '.join(dict.fromkeys(others))[:200]!r}. Make the fact of their own "
+            "words, in their language, and write dates as 2026-07-14; quote what it says."
         )
     variables = context.variables
     if context.update is None:
