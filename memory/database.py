@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
+from memory import swap
 from memory.sql import migrations, queries
 
 # MemoryFault                the database can not be used as it is
@@ -178,51 +179,71 @@ async def open_database(path: Path, *, migrate: bool = True) -> AsyncIterator[Da
 
     Before a migration of an existing file a backup is made beside it: `boswell.db.v1.bak`. Several processes of one machine may
     have it open. With `migrate` False, for who only looks, an older file is refused: an older process may be running on it.
-    Raises `DatabaseTooNew`, `DatabaseUnusable`.
+    A restore that was cut off is brought to its end first. Raises `DatabaseTooNew`, `DatabaseUnusable`, and `LeaseTaken` while
+    a backup is being restored.
     """
-    connection = await _connect(path, migrate)
-    database = Database(connection, path)
-    writer = asyncio.create_task(database._commit_groups(), name="database writer")  # noqa: SLF001 - its own module
-    try:
-        yield database
-    finally:
+    with contextlib.ExitStack() as stack:
+        connection = await _connect(path, migrate, stack)
+        database = Database(connection, path)
+        writer = asyncio.create_task(database._commit_groups(), name="database writer")  # noqa: SLF001 - its own module
         try:
-            await asyncio.shield(database._drain())  # noqa: SLF001 - its own module
+            yield database
         finally:
-            writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await writer
-            await connection.close()
+            try:
+                await asyncio.shield(database._drain())  # noqa: SLF001 - its own module
+            finally:
+                writer.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await writer
+                await connection.close()
 
 
 @contextlib.contextmanager
 def snapshot(path: Path) -> Iterator[Tx]:
     """The database at `path`, of whatever version, as it is at this instant: to be read in a thread of its own.
 
-    It is in nobody's way, nor anybody in its. Raises `DatabaseUnusable`.
+    It is in nobody's way, nor anybody in its. Raises `DatabaseUnusable`, and `LeaseTaken` while a backup is being restored.
     """
+    with _beside(path) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # only reading fixes what is read
+        yield Tx(connection)
+
+
+def copy(path: Path, target: Path) -> int:
+    """Write the database at `path`, of whatever version, to `target` as it is at one instant; its version.
+
+    In a thread of its own, in nobody's way. Raises as `snapshot` does.
+    """
+    with _beside(path) as connection, contextlib.closing(sqlite3.connect(target)) as written:
+        connection.backup(written)
+        written.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        return int(written.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of its own, for reading."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
     try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10
-        )
-        try:
-            connection.row_factory = sqlite3.Row
+        with (
+            swap.at_rest(path.parent.absolute()),
+            contextlib.closing(
+                sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+            ) as connection,
+        ):
             connection.execute("PRAGMA query_only = ON")
-            connection.execute("BEGIN")
-            connection.execute(
-                "SELECT count(*) FROM sqlite_schema"
-            ).fetchone()  # only reading fixes what is read
-            yield Tx(connection)
-        finally:
-            connection.close()
+            yield connection
     except sqlite3.DatabaseError as exc:
         raise DatabaseUnusable(f"the database {str(path)!r} can not be read ({exc}); {_advice(exc)}") from exc
 
 
-async def _connect(path: Path, migrate: bool) -> _Connection:
+async def _connect(path: Path, migrate: bool, stack: contextlib.ExitStack) -> _Connection:
     connection = _Connection(lambda: _open(path, migrate), 64)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stack.enter_context(swap.at_rest(path.parent.absolute()))
         try:
             await connection
         except Exception:

@@ -21,6 +21,14 @@ class LeaseTaken(Exception):
         self.holder = holder
 
 
+class InUse(LeaseTaken):
+    """Somebody who shares in the lease keeps the others from having it alone."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self, "a Boswell process has the database of this data_dir open; stop it first")
+        self.holder = 0
+
+
 def _path(folder: Path, name: str) -> Path:
     return folder / (re.sub(r"[^A-Za-z0-9_.%-]", "_", name) + ".lock")
 
@@ -38,6 +46,22 @@ def lease(folder: Path, name: str) -> Iterator[None]:
             raise LeaseTaken(name, int(written) if written.isdigit() else 0) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def shared(folder: Path, name: str) -> Iterator[None]:
+    """Be one of many that share in `name` for the block. Raises `LeaseTaken` where somebody has it alone, by `lease`."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(_path(folder, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            written = os.read(descriptor, 20).strip()
+            raise LeaseTaken(name, int(written) if written.isdigit() else 0) from None
         yield
     finally:
         os.close(descriptor)
