@@ -57,12 +57,9 @@ _NOT_THE_FILE = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_INTERRUPT,
 }
 
 
@@ -274,7 +271,7 @@ class Index:
                 return None if connection is None else work(connection)
             except _FAULTS as exc:
                 person.close()
-                if isinstance(exc, OSError) or getattr(exc, "sqlite_errorcode", 0) & 0xFF in _NOT_THE_FILE:
+                if _of_the_disk(exc):
                     raise _unusable(person, exc) from exc
                 log.warning("index_rebuilt", user=person.user_id, error=type(exc).__name__)
             try:
@@ -397,6 +394,13 @@ def _create(connection: sqlite3.Connection) -> None:
             connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
+def _of_the_disk(exc: Exception) -> bool:
+    """Whether another file in the place of this one would fare no better; one of somebody else's would."""
+    if isinstance(exc, OSError):
+        return not isinstance(exc, PermissionError)
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _NOT_THE_FILE
+
+
 def _unusable(person: _Person, exc: Exception) -> IndexUnusable:
     reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
     return IndexUnusable(
@@ -412,7 +416,7 @@ def _scope(
     allowed: Callable[[Place | None], bool],
 ) -> dict[str, Any]:
     """Days and places, as the queries take them."""
-    places = [key for key, *place in connection.execute(_SQL["places_all"]) if allowed(Place(*place))]
+    places = [key for key, place in units.places(connection).items() if allowed(place)]
     return {
         "first": first.isoformat() if first else "",
         "last": (last or Date.max).isoformat(),
@@ -482,7 +486,7 @@ def _passages(
             (row[0], row) for row in connection.execute(_SQL["units_at"], {"spots": json.dumps(near)})
         )
         if any(row[_PLACE] not in places for row in rows.values()):
-            places.update((key, Place(*place)) for key, *place in connection.execute(_SQL["places_all"]))
+            places.update(units.places(connection).items())
         for at in [at for at in now if at in rows][: limit - len(passages)]:
             _, key, day, place, heading, role, text = rows[at]
             before, after = messages(range(at - AROUND, at)), messages(range(at + 1, at + AROUND + 1))

@@ -7,6 +7,7 @@ appended.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sqlite3
@@ -14,7 +15,7 @@ import stat
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -106,10 +107,15 @@ def _facts(data: bytes) -> list[Unit]:
             fact.place,
             "",
             "fact" if fact.valid else "former fact",
-            fact.text,
+            fact.text.encode("utf-8", "replace").decode(),  # it may hold what is no Unicode
         )
         for number, fact in enumerate(facts.parse(data))
     ]
+
+
+def places(connection: sqlite3.Connection) -> dict[int, Place]:
+    """Where the units of an index were said that were not said in private."""
+    return {key: Place(**json.loads(place)) for key, place in connection.execute(_SQL["places_all"])}
 
 
 def update(
@@ -140,7 +146,7 @@ class _Batch:
         self._run = connection.execute
         self._many = connection.executemany
         self._folder = folder
-        self._places: dict[Place, int] = {Place(*place): key for key, *place in self._run(_SQL["places_all"])}
+        self._places = {place: key for key, place in places(connection).items()}
         last = self._run(_SQL["units_last"]).fetchone()
         self._last = last[0] if last else 0
 
@@ -210,9 +216,7 @@ class _Batch:
         if place is None:
             return None
         if place not in self._places:
-            values = {
-                field: getattr(place, field) for field in ("platform", "kind", "chat_id", "title", "thread")
-            }
+            values = {"place": json.dumps(asdict(place))}
             ((self._places[place],),) = self._run(_SQL["places_add"], values).fetchall()
         return self._places[place]
 

@@ -23,7 +23,7 @@ from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
 
 ABILITIES = (
     "I have no real understanding: I follow a few rules. Tell me your name, ask what we talked about today or yesterday, "
-    "when you mentioned your bicycle, "
+    "or say “search for” and what you look for; ask "
     "what your name is or what time it is; say “remember that I like tea” and ask what I know about you; say “remind me in "
     "20 minutes to make tea” or “every day at 9 write 20 words”, and ask what your reminders are; say “count to 50”, "
     "“write 200 words” or “show me some Markdown”."

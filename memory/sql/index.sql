@@ -12,11 +12,10 @@ RETURNING id;
 DELETE FROM files WHERE id = :id;
 
 -- name: places_all  Where things were said.
-SELECT id, platform, kind, chat_id, title, thread FROM places;
+SELECT id, place FROM places;
 
 -- name: places_add  Another place.
-INSERT INTO places (platform, kind, chat_id, title, thread) VALUES (:platform, :kind, :chat_id, :title, :thread)
-RETURNING id;
+INSERT INTO places (place) VALUES (:place) RETURNING id;
 
 -- name: units_of_file  What is indexed of a file.
 SELECT id, section, position, date, place, heading, role, text FROM units WHERE file = :file ORDER BY at;

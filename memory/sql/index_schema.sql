@@ -8,13 +8,8 @@ CREATE TABLE files (                                -- those that are indexed, a
     ctime_ns INTEGER NOT NULL                       -- 0: was changed a moment before, so the times may miss the next change
 ) STRICT;
 CREATE TABLE places (                               -- where something was said in company
-    id       INTEGER PRIMARY KEY,
-    platform TEXT NOT NULL,
-    kind     TEXT NOT NULL,
-    chat_id  TEXT NOT NULL,
-    title    TEXT NOT NULL,
-    thread   TEXT NOT NULL,
-    UNIQUE (platform, kind, chat_id, title, thread)
+    id    INTEGER PRIMARY KEY,
+    place TEXT NOT NULL UNIQUE                      -- JSON: an id may hold what is no Unicode
 ) STRICT;
 CREATE TABLE units (                                -- what is found: a message, a note, a fact
     id       INTEGER PRIMARY KEY AUTOINCREMENT,     -- of another text it is another
