@@ -94,6 +94,9 @@ def prepare(data: Path, database: str, memory: Path, stamp: str) -> Plan:
     """
     for folder in (data, memory):
         make_folder(folder)
+        for empty in folder.parent.glob(f"{folder.name}.before-restore-*"):
+            with contextlib.suppress(OSError):
+                empty.rmdir()  # of one that was cut off before there was a plan
     kept = _folder(
         data, [data.with_name(f"{data.name}.before-restore-{stamp}"), data / f".before-restore-{stamp}"]
     )

@@ -53,6 +53,17 @@ def whole(path: Path, *, over: bool = False) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """An empty file beside `path`, for the block alone. What a kill leaves of it, `sweep` removes."""
+    temporary = unfinished(path)
+    with _alone(temporary, path):
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def _alone(temporary: Path, path: Path) -> BinaryIO:
     """The unfinished file, empty, locked, and in its place."""
     while True:

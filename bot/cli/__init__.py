@@ -308,4 +308,4 @@ def history(path: Path | None, user: str, date: str | None) -> None:
 
 
 # Here and not above: each adds its commands to `main`.
-from bot.cli import dead, export, forget, pair, search, slack, usage  # noqa: E402, F401
+from bot.cli import backup, dead, export, forget, pair, search, slack, usage  # noqa: E402, F401
