@@ -146,7 +146,8 @@ def _differences(numbers: Sequence[int]) -> Iterable[int]:
 def _days_follow(fields: str, zone: str, first: float) -> bool:
     """Whether the rule is ever due on two days in a row."""
     day = Cron(" ".join(["0", "12", *fields.split()[2:]]))
-    found = moments(day, zone, first, None, 40)
+    begin = triggers.next_after(day, there(zone).key, first - DAY)
+    found = [] if begin is None else moments(day, zone, begin, None, 40)
     return any(later - earlier < 1.5 * DAY for earlier, later in pairwise(found))
 
 
