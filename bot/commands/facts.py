@@ -9,7 +9,7 @@ from adapters.base import clean
 from bot.commands.base import Answer, CommandContext
 from bot.events import Variables
 from bot.scope import place_of, said_at
-from bot.tools.facts import MAX_CHARS, Kept, erase, named, visible, write
+from bot.tools.facts import MAX_CHARS, Kept, begin, begun, erase, named, visible, write
 from bot.wording import in_common
 from memory.facts import Fact, FactsFull
 from memory.transcripts import local_time
@@ -49,14 +49,19 @@ async def _add(ctx: CommandContext, variables: Variables, text: str) -> Answer:
 
 async def _forget(ctx: CommandContext, variables: Variables, wanted: str) -> Answer:
     """By its id, which another fact never takes over, or its very text: the order of the list may have changed meanwhile."""
-    store = ctx.turns.facts
+    turns, key = ctx.turns, f"{ctx.job.id}.facts"
     if not wanted:
         return Answer(ctx.say("facts_usage"))
-    found = named(await asyncio.to_thread(visible, store, variables), wanted)
-    for id_ in {one.fact.id for one in found}:
-        await asyncio.to_thread(erase, store, variables, id_)
-    # Cut off before it was answered, it may have been done before.
-    return Answer(ctx.say("fact_forgotten" if found or ctx.job.resumed else "fact_unknown"))
+    ids = await begun(turns.database, key)  # what it had found before it was cut off
+    if ids is None:
+        found = named(await asyncio.to_thread(visible, turns.facts, variables), wanted)
+        if not found:
+            return Answer(ctx.say("fact_unknown"))
+        ids = sorted({one.fact.id for one in found})
+        await begin(turns.database, key, turns.now(), ids)
+    for id_ in ids:
+        await asyncio.to_thread(erase, turns.facts, variables, id_)
+    return Answer(ctx.say("fact_forgotten"))
 
 
 def _listed(ctx: CommandContext, found: Sequence[Kept]) -> str:

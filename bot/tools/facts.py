@@ -23,7 +23,7 @@ from bot.scope import may_be_told, place_of, said_at
 from bot.tools.base import ToolContext, ToolProblem
 from bot.wording import in_common, plain, unsaid, was_said
 from memory import calls
-from memory.database import Tx
+from memory.database import Database, Tx
 from memory.facts import Fact, Facts, FactsFull, newest_first
 from memory.transcripts import Place, local_time
 
@@ -31,9 +31,6 @@ MAX_CHARS = 500  # of one fact
 MAX_LISTED = 12_000  # characters of a list of facts for a model
 _MOST_CHOICES = 10
 _MOST_LOOKED_AT = 100  # messages of a conversation in which a quotation is looked for
-
-_FORGOTTEN = "Forgotten: {ids}. It is in the list of facts no more; the transcripts of the conversations are another thing."
-_ID = re.compile(r"\b[a-z]\d[a-z]\d[a-z]\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,31 +127,30 @@ async def forget_fact(
     context: ToolContext, fact: Annotated[str, Field(description="The fact's id, or its words.")]
 ) -> str:
     """Erase a fact of the person who asks, without a trace, because they want it forgotten. To change one, use remember."""
-    store, key = _store(context), context.idempotency_key
-    database = context.database
-    before = await database.read(lambda tx: calls.said(tx, key)) if database is not None else None
-    if before is not None:
-        # It was cut off somewhere: what it had found goes, and nothing that its words would fit by now.
-        for id_ in _ID.findall(before):
-            await asyncio.to_thread(erase, store, context.variables, id_)
-        return before
-    found = await asyncio.to_thread(find, store, context.variables, fact)
-    if not found:
-        raise ToolProblem(
-            "There is no such fact here; nothing was forgotten. recall_facts tells what there is."
-        )
-    if len({plain(one.fact.text) for one in found}) > 1:
-        some = "\n".join(f"- {told(one.fact)}" for one in found[:_MOST_CHOICES])
-        raise ToolProblem(
-            f"Nothing was forgotten: several facts fit. Give the id of the one that is meant:\n{some}"
-        )
-    ids = sorted({one.fact.id for one in found})
-    result = _FORGOTTEN.format(ids=", ".join(ids))
-    if database is not None:
-        await database.write(lambda tx: calls.once(tx, key, context.now(), lambda _: result))
+    store, variables, key, database = (
+        _store(context),
+        context.variables,
+        context.idempotency_key,
+        context.database,
+    )
+    ids = await begun(database, key) if database is not None else None
+    if ids is None:
+        found = await asyncio.to_thread(find, store, variables, fact)
+        if not found:
+            raise ToolProblem(
+                "There is no such fact here; nothing was forgotten. recall_facts tells what there is."
+            )
+        if len({plain(one.fact.text) for one in found}) > 1:
+            some = "\n".join(f"- {told(one.fact)}" for one in found[:_MOST_CHOICES])
+            raise ToolProblem(
+                f"Nothing was forgotten: several facts fit. Give the id of the one that is meant:\n{some}"
+            )
+        ids = sorted({one.fact.id for one in found})
+        if database is not None:
+            await begin(database, key, context.now(), ids)
     for id_ in ids:
-        await asyncio.to_thread(erase, store, context.variables, id_)
-    return result
+        await asyncio.to_thread(erase, store, variables, id_)
+    return f"Forgotten: {', '.join(ids)}. It is in the list of facts no more; the transcripts of the conversations still have it."
 
 
 async def _said(context: ToolContext, quote: str) -> bool:
@@ -189,7 +185,7 @@ def _store(context: ToolContext) -> Facts:
     return context.facts
 
 
-# What both the tools and the command do; all of it blocks on the disk -----------------------------------------------
+# What both the tools and the command do; all that is not async blocks on the disk ------------------------------------
 
 
 def visible(store: Facts, variables: Variables) -> list[Kept]:
@@ -251,6 +247,17 @@ def erase(store: Facts, variables: Variables, id_: str) -> bool:
     for user_id in {one.user_id for one in gone}:
         store.forget(user_id, [one.fact for one in gone if one.user_id == user_id])
     return bool(gone)
+
+
+async def begin(database: Database, key: str, at: float, ids: Sequence[str]) -> None:
+    """Note which facts are going to be erased: done again after a crash, it is those, and nothing that the words fit by then."""
+    await database.write(lambda tx: calls.once(tx, key, at, lambda _: " ".join(ids)))
+
+
+async def begun(database: Database, key: str) -> list[str] | None:
+    """The facts whose erasure was begun under that key; None if none was."""
+    said = await database.read(lambda tx: calls.said(tx, key))
+    return None if said is None else said.split()
 
 
 def told(fact: Fact) -> str:
