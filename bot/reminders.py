@@ -28,6 +28,7 @@ from memory.schedules import Schedule
 from memory.transcripts import Place
 
 MOST_CHARS = 4000  # of what a reminder says
+MOST_SECONDS = 100 * 366 * DAY  # from one time to the next, so that calendars do not come to their end
 NEXT = 3  # of something that repeats so many times are told when it is set
 SHOWN_CHARS = 200  # of that, in a list
 
@@ -76,6 +77,8 @@ def plan(phrase: when.Phrase, zone: str, now: float, bounds: Bounds, start: floa
             trigger, asked = Every(seconds, anchor), f"{first:%H:%M}"
         case when.Rule(cron):
             trigger = Cron(cron)
+    if isinstance(trigger, Every) and trigger.seconds > MOST_SECONDS:
+        raise Impossible("when_too_far_to_reckon")
     try:
         due = triggers.next_after(trigger, zone, begin)
     except (OverflowError, ValueError, OSError):

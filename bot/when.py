@@ -14,7 +14,8 @@ from datetime import date as Date  # noqa: N812 - `date` and `time` are names of
 from datetime import datetime, timedelta
 from datetime import time as Time  # noqa: N812
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+from bot import vocabulary
+
 MOST_WORDS = 20  # of a phrase
 MORNING = Time(9)
 DAY = 86400
@@ -82,7 +83,7 @@ def parse(phrase: str, now: datetime, otherwise: Time = MORNING) -> Phrase | Non
     until = parse_end(end, now) if sign else None
     if sign and until is None:
         return None
-    if seconds := _delay(main):
+    if seconds := vocabulary.delay(main):
         return Phrase(After(seconds)) if until is None else None
     found = _Reader(main, now, otherwise).read()
     if until is not None and not isinstance(found, Every | Rule):
@@ -148,80 +149,11 @@ def _plain(phrase: str) -> str:
     return re.sub(r"\s*([,&])\s*", r"\1 ", " ".join(text.split())).strip(" ,:;.!")
 
 
-# Numbers, days and hours --------------------------------------------------------------------------------------------
-
-_NUMBERS = {
-    name: number
-    for number, name in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905 - reads better
-    )
-} | {"a": 1, "an": 1, "fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "forty-five": 45, "ninety": 90}
-_NUMBER = rf"(?:\d{{1,6}}|{'|'.join(sorted(_NUMBERS, key=len, reverse=True))})"
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
-)
-_WEEKDAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?"
-_NTH = r"\d{1,2}(?:st|nd|rd|th)?"
-_AND = r"(?:, (?:and )?| and | & )"
-
-
-def _number(word: str) -> int:
-    return int(word) if word.isdecimal() else _NUMBERS[word]
-
-
-def _nth(word: str) -> int:
-    return int(re.match(r"\d+", word)[0])  # type: ignore[index]  # it is one by the pattern that found it
-
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-_LENGTH = re.compile(rf"({_NUMBER}) ?(h|m|s|hours?|hrs?|minutes?|mins?|seconds?|secs?)(?= |\d|$)(?: and | )?")
-_FIXED = {
-    "half an hour": 1800,
-    "a half hour": 1800,
-    "half hour": 1800,
-    "a quarter of an hour": 900,
-    "quarter of an hour": 900,
-    "an hour and a half": 5400,
-    "one and a half hours": 5400,
-}
-
-
-def _delay(words: str) -> int:
-    """The seconds of "in 1 hour and 20 minutes"; 0 if it is something else."""
-    if words.startswith("in "):
-        return _length(words[3:])
-    return _length(words.removesuffix(" from now")) if words.endswith(" from now") else 0
-
-
-def _length(words: str) -> int:
-    if words in _FIXED:
-        return _FIXED[words]
-    position = seconds = 0
-    while found := _LENGTH.match(words, position):
-        seconds += _number(found[1]) * _SECONDS[found[2][0]]
-        position = found.end()
-    return seconds if position == len(words) else 0
-
-
 def _end_of_day(at: datetime) -> datetime:
     return at.replace(hour=23, minute=59, second=59)
 
 
 # The reader ---------------------------------------------------------------------------------------------------------
-
-_CLOCK = (
-    r"(?:(?P<word>noon|midday|midnight)"
-    r"|(?:(?P<past>half|quarter|ten|five|twenty) (?P<way>past|to) )?"
-    rf"(?P<hour>\d{{1,2}}|{'|'.join(list(_NUMBERS)[1:13])})(?:[:.](?P<minute>\d\d))?"
-    r"(?: ?(?P<half>am|pm)|(?P<sharp> o'?clock))?)(?![\w:.%])"
-)
-_TIME = re.compile(rf"(?P<at>at |@ ?)?{_CLOCK}")
-_MORE_TIMES = re.compile(rf"{_AND}(?P<at>at )?{_CLOCK}")
-_PART = re.compile(r"(?:in the |at |this |on the )?(morning|afternoon|evening|night)\b")
-_HOURS = {"morning": MORNING, "afternoon": Time(15), "evening": Time(20), "night": Time(20)}
-_PAST = {"half": 30, "quarter": 15, "ten": 10, "five": 5, "twenty": 20}
 
 
 class _Reader:
@@ -235,7 +167,7 @@ class _Reader:
         self._times: list[Time] = []
         self._part = ""
         self._midnight = False
-        self._repeat: _Repeat = None
+        self._repeat: vocabulary.Repeat = None
         self._same_time = False  # a day that is told by its distance keeps the time of day
 
     def tells_time(self) -> bool:
@@ -254,10 +186,11 @@ class _Reader:
             if self._repeat and self._day is None:
                 self._match("starting|beginning|from")
                 self._rest = self._rest.lstrip(" ")
-        if isinstance(self._repeat, Every):
-            return None if self._times or self._part or self._day else self._repeat
+        if isinstance(self._repeat, timedelta):
+            alone = not (self._times or self._part or self._day)
+            return Every(int(self._repeat.total_seconds())) if alone else None
         times = sorted({self._in_part(time) for time in self._times}) or [
-            _HOURS.get(self._part, self._otherwise)
+            vocabulary.HOURS.get(self._part, self._otherwise)
         ]
         if isinstance(self._repeat, tuple):
             return None if self._day else _rule(times, *self._repeat)
@@ -279,7 +212,7 @@ class _Reader:
     def _take_repeat(self) -> bool:
         if self._repeat is not None:
             return False
-        for pattern, meant in _REPEATS:
+        for pattern, meant in vocabulary.REPEATS:
             before = self._rest
             if found := self._match(pattern):
                 self._repeat = meant(found, self._now)
@@ -300,26 +233,30 @@ class _Reader:
             ahead = 2 if "after" in found[1] else int(found[1] == "tomorrow")
             self._part = "night" if found[1] == "tonight" else self._part
             self._day = lambda time: _future(datetime.combine(now.date() + timedelta(ahead), time), now)
-        elif found := self._match(rf"(?:on |this |coming |(next ))*({_WEEKDAY})"):
-            ahead = (WEEKDAYS.index(found[2][:3]) - now.weekday()) % 7
+        elif found := self._match(rf"(?:on |this |coming |(next ))*({vocabulary.WEEKDAY})"):
+            ahead = (vocabulary.WEEKDAYS.index(found[2][:3]) - now.weekday()) % 7
             later = bool(found[1])
             self._day = lambda time: _weekday(ahead, later, time, now)
-        elif found := self._match(rf"in ({_NUMBER}) (day|week|month|year)s?") or self._match(
-            rf"({_NUMBER}) (day|week|month|year)s? from (?:now|today)"
+        elif found := self._match(rf"in ({vocabulary.NUMBER}) (day|week|month|year)s?") or self._match(
+            rf"({vocabulary.NUMBER}) (day|week|month|year)s? from (?:now|today)"
         ):
-            day = _ahead(now.date(), _number(found[1]), found[2])
+            day = _ahead(now.date(), vocabulary.number(found[1]), found[2])
             self._same_time = True
             self._day = lambda time: datetime.combine(day, time)
         elif found := self._match(r"(?:on )?(\d{4})-(\d\d)-(\d\d)t?"):
             self._day = _on(now, int(found[1]), int(found[2]), int(found[3]))
         elif found := self._match(r"(?:on )?(\d{1,2})\.(\d{1,2})\.(\d{4})"):
             self._day = _on(now, int(found[3]), int(found[2]), int(found[1]))
-        elif found := self._match(rf"(?:on )?(?:the )?({_NTH})(?: of)? ({_MONTH})(?:,? (\d{{4}}))?"):
-            self._day = _on(now, _year(found[3]), _month(found[2]), _nth(found[1]))
-        elif found := self._match(rf"(?:on )?({_MONTH}) (?:the )?({_NTH})(?:,? (\d{{4}}))?(?!:)"):
-            self._day = _on(now, _year(found[3]), _month(found[1]), _nth(found[2]))
+        elif found := self._match(
+            rf"(?:on )?(?:the )?({vocabulary.NTH})(?: of)? ({vocabulary.MONTH})(?:,? (\d{{4}}))?"
+        ):
+            self._day = _on(now, _year(found[3]), vocabulary.month(found[2]), vocabulary.nth(found[1]))
+        elif found := self._match(
+            rf"(?:on )?({vocabulary.MONTH}) (?:the )?({vocabulary.NTH})(?:,? (\d{{4}}))?(?!:)"
+        ):
+            self._day = _on(now, _year(found[3]), vocabulary.month(found[1]), vocabulary.nth(found[2]))
         elif found := self._match(r"(?:on )?the (\d{1,2}(?:st|nd|rd|th))"):
-            self._day = _on(now, None, None, _nth(found[1]))
+            self._day = _on(now, None, None, vocabulary.nth(found[1]))
         return self._day is not None
 
     # Times of day
@@ -327,7 +264,7 @@ class _Reader:
     def _take_time(self) -> bool:
         if self._times:
             return False
-        before, found = self._rest, self._match(_TIME)
+        before, found = self._rest, self._match(vocabulary.TIME)
         if found is None or not (
             found["at"]
             or found["word"]
@@ -339,17 +276,17 @@ class _Reader:
             self._rest = before
             return False
         while found:
-            time = _time(found)
+            time = vocabulary.time_of_day(found)
             if time is None:
                 self._rest = before
                 return False
             self._midnight = self._midnight or found["word"] == "midnight"
             self._times.append(time)
-            found = self._match(_MORE_TIMES)
+            found = self._match(vocabulary.MORE_TIMES)
         return True
 
     def _take_part(self) -> bool:
-        found = None if self._part else self._match(_PART)
+        found = None if self._part else self._match(vocabulary.PART)
         if found is None:
             return False
         self._part = found[1]
@@ -375,24 +312,6 @@ class _Reader:
         return at if at > now else at + timedelta(days=1)
 
 
-def _time(found: re.Match[str]) -> Time | None:
-    if found["word"]:
-        return Time(0) if found["word"] == "midnight" else Time(12)
-    hour = _number(found["hour"])
-    if found["half"]:
-        if not 1 <= hour <= 12:
-            return None
-        hour = hour % 12 + (12 if found["half"] == "pm" else 0)
-    minute = int(found["minute"] or 0)
-    if hour > 23 or minute > 59 or (found["past"] and found["minute"]):
-        return None
-    if found["past"]:
-        minute = _PAST[found["past"]]
-        if found["way"] == "to":
-            hour, minute = (hour - 1) % 24, 60 - minute
-    return Time(hour, minute)
-
-
 def _future(at: datetime, now: datetime) -> datetime:
     if at <= now:
         raise Impossible("when_past", time=f"{at:%Y-%m-%d %H:%M}")
@@ -402,10 +321,6 @@ def _future(at: datetime, now: datetime) -> datetime:
 def _weekday(ahead: int, later: bool, time: Time, now: datetime) -> datetime:
     at = datetime.combine(now.date() + timedelta(ahead), time)
     return at + timedelta(7) if at <= now or (later and not ahead) else at
-
-
-def _month(word: str) -> int:
-    return _MONTHS.index(word[:3]) + 1
 
 
 def _year(word: str | None) -> int | None:
@@ -419,18 +334,11 @@ def _ahead(day: Date, count: int, unit: str) -> Date:
             return day + timedelta(count * (7 if unit == "week" else 1))
         months = day.year * 12 + day.month - 1 + count * (12 if unit == "year" else 1)
         for last in (day.day, 30, 29, 28):
-            if found := _date(months // 12, months % 12 + 1, last):
+            if found := vocabulary.date(months // 12, months % 12 + 1, last):
                 return found
     except OverflowError:
         pass
     raise Impossible("when_too_far_to_reckon")
-
-
-def _date(year: int, month: int, day: int) -> Date | None:
-    try:
-        return Date(year, month, day)
-    except ValueError:
-        return None
 
 
 def _on(now: datetime, year: int | None, month: int | None, day: int) -> Callable[[Time], datetime]:
@@ -445,7 +353,7 @@ def _on(now: datetime, year: int | None, month: int | None, day: int) -> Callabl
             count = now.year * 12 + now.month - 1
             months = [divmod(one, 12) for one in range(count, count + 13)]
             months = [(y, m + 1) for y, m in months]
-        found = [datetime.combine(one, time) for y, m in months if (one := _date(y, m, day))]
+        found = [datetime.combine(one, time) for y, m in months if (one := vocabulary.date(y, m, day))]
         if not found:
             raise Impossible("when_no_such_date")
         return next((one for one in found if one > now), None) or _future(found[-1], now)
@@ -463,77 +371,3 @@ def _rule(times: Sequence[Time], day: str, month: str, weekday: str) -> Rule:
 
 def _listed(numbers: set[int]) -> str:
     return ",".join(str(number) for number in sorted(numbers))
-
-
-# What repeats -------------------------------------------------------------------------------------------------------
-
-_Repeat = tuple[str, str, str] | Every | int | None
-"""The last three fields of an expression (day of the month, month, weekday), or every so many days."""
-_DAYS = rf"{_WEEKDAY}s?(?:{_AND}{_WEEKDAY}s?)*"
-
-
-def _days(words: str) -> str:
-    found = {WEEKDAYS.index(one[:3]) for one in re.findall(_WEEKDAY, words)}
-    return ",".join(WEEKDAYS[one] for one in sorted(found))
-
-
-def _span(found: re.Match[str], _: datetime) -> _Repeat:
-    first, last = (WEEKDAYS.index(found[i][:3]) for i in (1, 2))
-    if first < last:
-        return "*", "*", f"{WEEKDAYS[first]}-{WEEKDAYS[last]}"
-    return None
-
-
-def _seconds(found: re.Match[str], _: datetime) -> _Repeat:
-    seconds = _length(found[1])
-    return Every(seconds) if seconds else None
-
-
-def _spaced(count: str, unit: str) -> _Repeat:
-    return (2 if count == "other" else _number(count)) * (7 if unit == "week" else 1) or None
-
-
-def _monthly(found: re.Match[str], _: datetime) -> _Repeat:
-    day = _nth(found[1])
-    return (str(day), "*", "*") if 1 <= day <= 31 else None
-
-
-def _yearly(day: str, month: str) -> _Repeat:
-    number = _nth(day)
-    return (str(number), _month_name(month), "*") if _date(2024, _month(month), number) else None
-
-
-def _month_name(word: str) -> str:
-    return _MONTHS[_month(word) - 1]
-
-
-_YEARLY = r"(?:every year|yearly|annually|every)(?: on)? (?:the )?"
-_REPEATS: Sequence[tuple[str, Callable[[re.Match[str], datetime], _Repeat]]] = [
-    (r"hourly|every hour", lambda _, __: Every(3600)),
-    (r"every minute", lambda _, __: Every(60)),
-    (rf"every ({_NUMBER} ?(?:hours?|hrs?|h|minutes?|mins?|m))", _seconds),
-    (r"every (half an hour|half hour|quarter of an hour)", _seconds),
-    (
-        r"(?:every|each) (?:single )?day|daily|(?:every|each) (?:morning|afternoon|evening|night)",
-        lambda _, __: ("*", "*", "*"),
-    ),
-    (r"(?:every |each |on )?(?:weekdays?|working days?|workdays?)", lambda _, __: ("*", "*", "mon-fri")),
-    (r"(?:every |each |on )?weekends?", lambda _, __: ("*", "*", "sat,sun")),
-    (rf"every (other|{_NUMBER}) (day|week)s?", lambda f, _: _spaced(f[1], f[2])),
-    (rf"every (other)(?= {_WEEKDAY}\b)", lambda f, _: _spaced(f[1], "week")),
-    (rf"(?:every |on )?({_WEEKDAY}) ?(?:-|–|to) ?({_WEEKDAY})", _span),
-    (rf"(?:every|each|weekly on|every week on) ({_DAYS})", lambda f, _: ("*", "*", _days(f[1]))),
-    (rf"(?:on )?({_WEEKDAY}s(?:{_AND}{_WEEKDAY}s)*)", lambda f, _: ("*", "*", _days(f[1]))),
-    (r"weekly|every week", lambda _, now: ("*", "*", WEEKDAYS[now.weekday()])),
-    (rf"{_YEARLY}({_NTH})(?: of)? ({_MONTH})", lambda f, _: _yearly(f[1], f[2])),
-    (rf"{_YEARLY}({_MONTH}) (?:the )?({_NTH})", lambda f, _: _yearly(f[2], f[1])),
-    (
-        r"(?:on )?the last day of (?:every|each|the) month|(?:monthly|every month) on the last day",
-        lambda _, __: ("last", "*", "*"),
-    ),
-    (rf"(?:monthly|every month) on (?:the )?({_NTH})", _monthly),
-    (rf"(?:on )?(?:the |every |day )({_NTH}) of (?:every|each|the) month", _monthly),
-    (r"every (\d{1,2}(?:st|nd|rd|th))", _monthly),
-    (r"monthly|every month", lambda _, now: (str(now.day), "*", "*")),
-    (r"yearly|annually|every year", lambda _, now: (str(now.day), _MONTHS[now.month - 1], "*")),
-]
