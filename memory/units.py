@@ -32,6 +32,7 @@ NOTE = -1  # the position of what stands before a section's messages
 COMMIT_UNITS = 5000  # between two commits: what a kill in a long rebuild makes it do again
 _WORTH = 8  # merged when one in so many units is new: to merge is to write all of it
 _SETTLED = 2_000_000_000  # nanoseconds after which a file's times show every further change; some disks count in such steps
+_OUR_TIME = re.compile(r"\d\d:\d\d:\d\d \S+")
 _FILE_NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.md", re.ASCII)
 _SQL = queries("index.sql")
 
@@ -90,8 +91,11 @@ def read(path: Path) -> list[Unit]:
 def _messages(day: str, data: bytes) -> list[Unit]:
     found = []
     for number, section in enumerate(parse(data)):
-        if section.stray:
-            found.append(Unit(number, NOTE, day, section.place, section.heading, "note", section.stray))
+        # What somebody wrote as a heading is to be found as well.
+        title = "" if _OUR_TIME.fullmatch(section.time) else section.heading
+        note = "\n\n".join(filter(None, (title, section.stray)))
+        if note:
+            found.append(Unit(number, NOTE, day, section.place, section.heading, "note", note))
         for position, (role, text) in enumerate(section.messages):
             found.append(Unit(number, position, day, section.place, section.heading, role, text))
     return found

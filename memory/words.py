@@ -32,6 +32,11 @@ _ACCENTS = re.compile(
     "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670]+"
 )
 
+# Letters that Unicode takes for no accented ones, and who has another keyboard does
+_PLAIN = str.maketrans(
+    {"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th"}
+)
+
 # Words that are in every question, and tell nothing of what is looked for.
 _FUNCTION_WORDS = (
     "a about after all also am an and any are as at be been before but by can could did do does doing down for from had has "
@@ -52,7 +57,7 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold().translate(_PLAIN)))
     return _LETTER.sub(r" \g<0> ", unicodedata.normalize("NFC", text).lower())
 
 
@@ -122,7 +127,7 @@ def _flat(text: str) -> str:
     """As `fold`, but character by character: what is found stands in the text at the same place."""
     if text.isascii():
         return text.lower()
-    return "".join(unicodedata.normalize("NFKD", char.lower())[0] for char in text)
+    return "".join(unicodedata.normalize("NFKD", char.lower().translate(_PLAIN))[0] for char in text)
 
 
 def _pairs(letters: list[str], between: str = "") -> list[str]:
