@@ -703,8 +703,9 @@ SELECT user_id, spent FROM erasures WHERE done_at < :before AND tell = '';
 -- name: erasure_drop  Nobody asks for it any more.
 DELETE FROM erasures WHERE user_id = :user_id;
 
--- name: erase_known  Whether anything is kept of somebody.
-SELECT 1 WHERE EXISTS (SELECT 1 FROM inbox WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM turns WHERE user_id = :user_id)
+-- name: erase_known  Whether anything is kept of somebody, but that they were told of an erasure.
+SELECT 1 WHERE EXISTS (SELECT 1 FROM inbox WHERE user_id = :user_id AND body IS NOT NULL)
+  OR EXISTS (SELECT 1 FROM turns WHERE user_id = :user_id AND outcome <> 'own:notice')
   OR EXISTS (SELECT 1 FROM room WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM room_people WHERE user_id = :user_id)
   OR EXISTS (SELECT 1 FROM transcript_files WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM people WHERE user_id = :user_id)
   OR EXISTS (SELECT 1 FROM usage WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM homes WHERE user_id = :user_id)
