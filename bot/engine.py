@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 CONTROLS = frozenset({"stop", "clear"})  # commands that end the running turn of their lane
 MOST_COLLECTED = 50  # messages in one turn
+PLAUSIBLE = 2 * 86400.0  # seconds: no platform holds messages longer; else its clock (or ours) is plainly wrong
 RETRY = 5.0  # seconds until what came is written again, where the database failed
 
 
@@ -241,6 +242,9 @@ class SqliteEngine:
             ), None
         if update.kind != "message":
             return Row(item.source, item.key, platform, "ignored", at), Job(0, "", "ignore", update)
+        heard = due_at or at
+        if abs(heard - update.at) > PLAUSIBLE:
+            update = replace(update, at=heard)
         decision, lane = self._worker.decide(update)
         job = Job(0, lane, decision, update)
         if decision in ("ignore", "overhear"):

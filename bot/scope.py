@@ -10,8 +10,6 @@ from bot.events import Variables
 from memory.index import everywhere
 from memory.transcripts import Place
 
-_PLAUSIBLE = 2 * 86400.0  # seconds
-
 
 def may_be_told(variables: Variables, place: Place | None) -> bool:
     """Whether what this person said in `place` (None: in private) may be read out where they ask.
@@ -37,5 +35,5 @@ def place_of(chat: Chat) -> Place | None:
 
 
 def said_at(update: Update, now: float) -> float:
-    """The platform's time of a message, unless its clock (or ours) is plainly wrong: none holds messages for two days."""
-    return update.at if abs(now - update.at) < _PLAUSIBLE else now
+    """When it was said, as the engine took it, however long ago that may be; `now` where an older version has not noted it."""
+    return update.at or now
