@@ -21,6 +21,7 @@ from memory.files import is_user_id, make_folder, replace, sync_folder
 
 PLAN = "restore.json"
 _LOCK = "restore"  # held by many who have the database open, or by one who restores
+_PROBE = ".restoring-probe"
 _OURS = ("index", "exports")  # beside the database's own files: what is made from it, or for it
 
 
@@ -94,9 +95,13 @@ def prepare(data: Path, database: str, memory: Path, stamp: str) -> Plan:
     """
     for folder in (data, memory):
         make_folder(folder)
+        (folder / _PROBE).unlink(
+            missing_ok=True
+        )  # of one that was cut off before there was a plan, as what follows
         for empty in folder.parent.glob(f"{folder.name}.before-restore-*"):
+            (empty / _PROBE).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
-                empty.rmdir()  # of one that was cut off before there was a plan
+                empty.rmdir()
     kept = _folder(
         data, [data.with_name(f"{data.name}.before-restore-{stamp}"), data / f".before-restore-{stamp}"]
     )
@@ -120,7 +125,7 @@ def _folder(root: Path, places: list[Path]) -> Path:
     for place in places:
         try:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            probe = root / ".restoring-probe"
+            probe = root / _PROBE
             probe.touch()
             probe.rename(place / probe.name).unlink()
         except OSError as exc:
