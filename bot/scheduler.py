@@ -168,10 +168,12 @@ class Scheduler:
         schedule = due.schedule
         try:
             trigger = triggers.load(schedule.trigger)
-            until = at if schedule.until is None else min(at, schedule.until)
-            # Of several that were missed the last one stands for all.
-            last = triggers.last_until(trigger, schedule.zone, schedule.next_at, until)
-            next_at = triggers.next_after(trigger, schedule.zone, at)
+            last = schedule.next_at
+            if at - last <= IN_TIME:
+                next_at = triggers.next_after(trigger, schedule.zone, last)
+            else:  # of several that were missed the last one stands for all
+                until = at if schedule.until is None else min(at, schedule.until)
+                last, next_at = triggers.last_and_next(trigger, schedule.zone, last, until)
         except (ValueError, KeyError, OverflowError, OSError):  # a zone that is no more is a KeyError
             return _Firing(schedule, problem=UNREADABLE, rests=True)
         missed = at - last > max(schedule.grace, IN_TIME)

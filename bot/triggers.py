@@ -88,20 +88,21 @@ def instant(wall: datetime, zone: str) -> float:
     return float(_instant(ZoneInfo(zone), int(wall.replace(tzinfo=UTC).timestamp())))
 
 
-def last_until(trigger: Trigger, zone: str, since: float, until: float) -> float:
-    """The last time that the trigger was due up to `until`; `since`, at which it was due as well, if not again after that."""
-    last, window = since, 60.0
-    while True:
-        begin = max(since, until - window)
-        found = next_after(trigger, zone, begin)
-        if found is not None and found <= until:
+def last_and_next(trigger: Trigger, zone: str, due: float, until: float) -> tuple[float, float | None]:
+    """The last time that what is due at `due` is due up to `until`, and the first time after it."""
+    last, found = due, next_after(trigger, zone, due)
+    if found is None or found > until:
+        return last, found
+    window = 60.0
+    while window < until - due:  # a rule for every minute is not to be gone through for a whole month
+        late = next_after(trigger, zone, until - window)
+        if late is not None and late <= until:
+            found = late
             break
-        if begin == since:
-            return last
-        window *= 4  # a rule for every minute is not to be gone through for a whole month
+        window *= 4
     while found is not None and found <= until:
         last, found = found, next_after(trigger, zone, found)
-    return last
+    return last, found
 
 
 # Wall clocks are counted in seconds as if they were UTC's.
@@ -148,15 +149,15 @@ def _reckoners(text: str) -> tuple[CronTrigger, ...]:
     from apscheduler.triggers.cron import CronTrigger  # slow to import, and most starts need none
 
     fields = parse(text)
-    days = _named("last" if day == LAST else str(day) for day in fields.days)
-    weekdays = _named(_DAYS[day] for day in fields.weekdays)
+    days = _named(31, ("last" if day == LAST else str(day) for day in fields.days))
+    weekdays = _named(7, (_DAYS[day] for day in fields.weekdays))
     return tuple(
         CronTrigger(
-            month=_named(map(str, fields.months)),
+            month=_named(12, map(str, fields.months)),
             day=day,
             day_of_week=weekday,
-            hour=_named(map(str, fields.hours)),
-            minute=_named(map(str, fields.minutes)),
+            hour=_named(24, map(str, fields.hours)),
+            minute=_named(60, map(str, fields.minutes)),
             second=0,
             timezone=UTC,
         )
@@ -164,8 +165,10 @@ def _reckoners(text: str) -> tuple[CronTrigger, ...]:
     )
 
 
-def _named(values: Iterable[str]) -> str:
-    return ",".join(values)
+def _named(most: int, values: Iterable[str]) -> str:
+    """As APScheduler reads them; it is many times faster with `*` than with everything named."""
+    named = list(values)
+    return "*" if len(set(named) - {"last"}) == most else ",".join(named)
 
 
 def _offset(place: ZoneInfo, at: int) -> int:

@@ -160,8 +160,8 @@ def test_the_last_time_before_now_is_the_one_that_is_followed_by_a_later_one(
     since = triggers.next_after(trigger, zone, at("2026-03-01 00:00"))
     assert since is not None
     until = since + away
-    last = triggers.last_until(trigger, zone, since, until)
-    following = triggers.next_after(trigger, zone, last)
+    last, following = triggers.last_and_next(trigger, zone, since, until)
+    assert following == triggers.next_after(trigger, zone, last)
     assert since <= last <= until
     assert following is not None
     assert following > until
