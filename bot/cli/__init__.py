@@ -30,6 +30,7 @@ from bot.cli.shared import (
     printable,
     silence_output,
     with_database,
+    zone_of,
 )
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ def status(path: Path | None, as_json: bool, quiet: bool) -> None:
 @click.argument("user")
 @click.argument("date", required=False)
 def history(path: Path | None, user: str, date: str | None) -> None:
-    """Print a person's transcript: of DATE (2026-01-31), or all days."""
+    """Print a person's transcript: of DATE (2026-01-31, or today or yesterday where they are), or all days."""
     from datetime import date as date_
     from datetime import datetime, timedelta
     from zoneinfo import ZoneInfo
@@ -280,7 +281,7 @@ def history(path: Path | None, user: str, date: str | None) -> None:
     config = load_config(path, secrets=False).config
     root = config.memory_path
     transcripts = Transcripts(root)
-    today = datetime.now(ZoneInfo(config.memory.timezone)).date()
+    today = datetime.now(ZoneInfo(zone_of(config, user) if date else "UTC")).date()
     words = {"today": today, "yesterday": today - timedelta(days=1)}
     try:
         days = [words.get(date) or date_.fromisoformat(date)] if date else []

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bot.cli import main
-from bot.cli.shared import WRONG, config_option, fail, load_config, printable
+from bot.cli.shared import WRONG, config_option, fail, load_config, printable, zone_of
 
 
 @main.command()
@@ -42,7 +42,7 @@ def search(
     transcripts = Transcripts(config.memory_path)
     query = " ".join(words)
     try:
-        first, last = days(Variables(user, timezone=config.memory.timezone), time.time(), start, end)
+        first, last = days(Variables(user, timezone=zone_of(config, user)), time.time(), start, end)
         if not transcripts.folder(user).is_dir():
             fail(f"there are no transcripts of {user!r}; `boswell history {user}` says of whom there are")
         index = Index(index_path(config), transcripts)

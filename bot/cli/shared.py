@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import sys
@@ -81,6 +82,19 @@ def read(config: Config, unit: Callable[[Tx], T]) -> T:
 def write(config: Config, unit: Callable[[Tx], T]) -> T:
     """What a function of a transaction returns, once what it wrote is on disk."""
     return with_database(config, lambda database: database.write(unit))
+
+
+def zone_of(config: Config, user: str) -> str:
+    """A person's time zone; the configured one where they have set none, or no database tells."""
+    from bot.app import database_path
+    from memory import links
+    from memory.database import MemoryFault
+
+    zone = ""
+    if database_path(config).exists():
+        with contextlib.suppress(MemoryFault):
+            zone = read(config, lambda tx: links.person(tx, user).timezone)
+    return zone or config.memory.timezone
 
 
 def printable(text: str) -> str:
