@@ -10,7 +10,7 @@ An update's way through it, in order:
     limits                what it may cost: booked before each call, settled after it; usage: the reports; places: turns at a time
     asides, commands      what is answered without a model; pairing: letting strangers in; linking: who is one person
     agent                 the loop of model and tools, on a `stream` (a durable log and a bus) of `events`
-      context, prompt     what of the log a model gets to see
+      context, prompt     what of the log a model gets to see; facts: what of what a person wanted to be remembered
       models/             providers behind one protocol; `demo` needs no key
       breaker             asks no dead provider in every turn
       tools/              what a model may call; its scope comes from the runner
