@@ -36,7 +36,7 @@ bench: $(DEV)
 
 soak: $(DEV)
 	BOSWELL_SOAK_KILLS=$${BOSWELL_SOAK_KILLS:-200} BOSWELL_SOAK_SECONDS=$${BOSWELL_SOAK_SECONDS:-600} \
-	  $(BIN)/python -m pytest -m soak --timeout=0 -s tests/acceptance
+	  BOSWELL_FORGET_KILLS=$${BOSWELL_FORGET_KILLS:-100000} $(BIN)/python -m pytest -m soak --timeout=0 -s tests/acceptance
 
 # Pins the newest versions that pyproject.toml allows. The second file contains the first, version for version.
 lock: $(DEV)
