@@ -38,7 +38,7 @@ def main() -> int:
         "--only",
         nargs="+",
         metavar="PROGRAM",
-        help="boswell, bare, lean, ag2, chat, long, slack; printed, not kept",
+        help="boswell, bare, lean, ag2, chat, long, slack, schedules; printed, not kept",
     )
     options = parser.parse_args()
     quick, only = options.quick, options.only
@@ -78,6 +78,10 @@ def main() -> int:
             long := attempt(LONG.title, lambda: measure_long(LONG, there, late, 20 if quick else 50))
         ):
             results["long"] = {**long, "late": late}
+        if wanted("schedules"):
+            from benchmarks.schedules import measure_pending
+
+            results["schedules"] = attempt("reminders that wait", lambda: measure_pending(there, rounds))
     if wanted("chat"):
         command = [sys.executable, "-m", "bot.cli", "chat"]
         measured = [attempt("boswell chat", lambda: measure_prompt(command, PROMPT)) for _ in range(rounds)]

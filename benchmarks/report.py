@@ -100,9 +100,25 @@ def render(results: Mapping[str, Any]) -> str:
     lines += [
         f"| {t['what']} | {t['target']} | {t['measured']} | {t['verdict']} |" for t in results["targets"]
     ]
+    lines += _schedules(results.get("schedules"))
     if results["problems"]:
         lines += ["", "Not measured:", "", *(f"- {problem}" for problem in results["problems"])]
     return "\n".join(lines) + "\n"
+
+
+def _schedules(found: Mapping[int, Mapping[str, float]] | None) -> list[str]:
+    if not found:
+        return []
+    rows = (
+        f"| {pending:,} | {of['ready_s']:.2f} | {of['ready_cpu_s']:.2f} | {of['look_us']:.0f} | {of['fire_ms']:.2f} |"
+        for pending, of in found.items()
+    )
+    return [
+        "",
+        "| reminders that are not due | time to ready, s | CPU to ready, s | a look of the scheduler, µs | a firing, ms |",
+        "|---:|---:|---:|---:|---:|",
+        *rows,
+    ]
 
 
 def _method(results: Mapping[str, Any]) -> str:
@@ -150,6 +166,14 @@ def targets(results: Mapping[str, Any]) -> list[dict[str, str]]:
         row("`boswell chat` at its prompt, memory", chat["rss_mb"], 60, " MB")
     for mode, acks in results.get("slack_ack", {}).items():
         row(f"Slack over {mode}: the worst of 200 acknowledgements at once", acks["worst_s"], 1.0, " s")
+    if found := results.get("schedules"):
+        few, many = found[min(found)], found[max(found)]
+        for key, what in (
+            ("ready_cpu_s", "CPU to ready"),
+            ("look_us", "a look of the scheduler"),
+            ("fire_ms", "a firing"),
+        ):
+            row(f"{what} with {max(found):,} reminders that are not due, to none", many[key] / few[key], 1.2)
     if long := results.get("long"):
         ratio = long["late_ms"] / long["early_ms"]
         row(f"CPU of turn {long['late']:g}, to turn 10 of the same conversation", ratio, 1.2)
