@@ -1,4 +1,4 @@
-"""A person's days from outside: midnight, travel, changes of the clock and long absences, in the files and in what is read back."""
+"""A person's days from outside: midnight, travel, changes of the clock, long absences; in the files, and in what is read back."""
 
 from __future__ import annotations
 
