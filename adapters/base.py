@@ -122,7 +122,8 @@ class Update:
     the message is no command to us. `unsupported` names content that came without text ("a photo"). Kinds: `message`;
     `edit` (of `message_id`); `migrated` (`text` is the chat's new id); `left` (we were blocked or removed there).
     A slash command and a pressed `Button` are messages with a `command`. `via` is how the adapter answers this very update (an
-    interaction's token); it is handed back to `post` and means nothing to anybody else.
+    interaction's token); it is handed back to `post` and means nothing to anybody else. `relayed` tells that the words are
+    somebody else's, which the person has forwarded.
     """
 
     source: str
@@ -139,6 +140,7 @@ class Update:
     args: str = ""
     unsupported: str = ""
     via: str = ""
+    relayed: bool = False
 
     @property
     def interaction(self) -> bool:

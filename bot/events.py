@@ -22,12 +22,16 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class UserSaid:
-    """A person's message. `speaker` is their name where several share the stream; `context` is what the room said before."""
+    """A person's message. `speaker` is their name where several share the stream; `context` is what the room said before.
+
+    `relayed` tells that words of somebody else's are in it, which the person has forwarded.
+    """
 
     type: ClassVar = "user"
     text: str
     speaker: str = ""
     context: str = ""
+    relayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

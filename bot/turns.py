@@ -429,11 +429,12 @@ class Turns:
         """The person's message as an event, with what the room said since the stream's last turn."""
         update = jobs[0].update
         text = "\n\n".join(j.update.text for j in jobs)
+        relayed = any(j.update.relayed for j in jobs)
         if update.chat.kind == "private":
-            return [UserSaid(text)]
+            return [UserSaid(text, relayed=relayed)]
         own = {j.update.message_id for j in jobs}
         heard = room.window(tx, update.chat.key, stream_id, own, setup.groups.window)
-        return [UserSaid(text, update.person.name or update.person.id, heard)]
+        return [UserSaid(text, update.person.name or update.person.id, heard, relayed)]
 
     async def _tool_context(self, turn: _Turn, variables: Variables, key: str) -> ToolContext:
         await self.journal.flush()  # a turn that has ended is in its file before anybody reads there
@@ -443,7 +444,7 @@ class Turns:
         said = tuple(
             event.text
             for event in turn.stream.of_turn(turn.claim.turn_id)
-            if isinstance(event, UserSaid) and not own.is_own(turn.job.update)
+            if isinstance(event, UserSaid) and not event.relayed and not own.is_own(turn.job.update)
         )
         return ToolContext(
             variables,

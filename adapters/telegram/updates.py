@@ -131,6 +131,7 @@ def _message(message: Mapping[str, Any], me: Me, source: str, key: str, *, edit:
         command=command,
         args=args,
         unsupported=unsupported,
+        relayed="forward_origin" in message,
     )
 
 

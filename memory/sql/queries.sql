@@ -105,12 +105,12 @@ UPDATE streams SET key = :new WHERE id = :id;
 -- name: streams_of_chat  The open streams whose key begins with a chat's key.
 SELECT id, key FROM streams WHERE closed_at IS NULL AND substr(key, 1, length(:prefix)) = :prefix;
 
--- name: said_before  What a person wrote in the conversation of a turn, newest first; with nothing that we entered ourselves.
+-- name: said_before  What a person wrote themselves in the conversation of a turn, newest first; with nothing that we entered.
 SELECT events.data FROM events
 JOIN turns ON turns.id = events.turn_id
 JOIN inbox ON inbox.id = events.turn_id
 WHERE events.stream_id = (SELECT stream_id FROM turns WHERE id = :turn_id) AND events.type = 'user'
-  AND turns.user_id = :user_id AND inbox.source <> :own
+  AND turns.user_id = :user_id AND inbox.source <> :own AND NOT coalesce(json_extract(events.data, '$.relayed'), 0)
 ORDER BY events.seq DESC LIMIT :count;
 
 -- name: event_add  One event at the end of a stream's log.

@@ -28,6 +28,15 @@ def said(text: str | None, chat: int = 1001, **options: Any) -> Update | None:
     return read({"message": SERVER.message(chat, 1001, text, **options)})
 
 
+def test_a_forwarded_message_is_known_for_one() -> None:
+    plain = SERVER.message(1001, 1001, "hello")
+    origin = {"type": "hidden_user", "date": 1, "sender_user_name": "Mallory"}
+    for message, relayed in ((plain, False), ({**plain, "forward_origin": origin}, True)):
+        update = read({"message": message})
+        assert update is not None
+        assert (update.text, update.relayed) == ("hello", relayed)
+
+
 def test_private_message() -> None:
     update = said("hello", name="Anna", language="de")
     assert update is not None
