@@ -16,6 +16,8 @@ An update's way through it, in order:
       tools/              what a model may call; its scope comes from the runner
     delivery              shows the reply as it is written, then delivers it once, at the platform's pace
       text                splits long Markdown
+    scheduler             fires what is due: it enters the inbox; triggers: when that is; quiet: whom it waits for
+      reminders           what people set for themselves; when, times: times as they are written and told
     memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them
 
     app                   puts all of it together, in visible order, in one task group

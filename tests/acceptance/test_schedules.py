@@ -458,7 +458,8 @@ async def test_an_unchanged_schedule_is_due_when_it_was_and_a_changed_one_anew(
 async def test_in_quiet_hours_the_operators_schedules_wait_and_a_persons_own_reminder_does_not(
     tmp_path: Path, clock: Clock, model: ScriptedModel
 ) -> None:
-    late = {"cron": "30 22,23 * * *", "text": "News", "to": "telegram-1"}
+    zone = {"timezone": "Europe/Vienna"}
+    late = {"cron": "30 22,23 * * *", "text": "News", "to": "telegram-1", **zone}
     group = {"cron": "30 23 * * *", "text": "News", "to": "telegram--100123"}
     async with house(
         tmp_path, model, adapter=telegram(), now=clock, schedules={"late": late, "group": group}
