@@ -14,6 +14,7 @@ An update's way through it, in order:
       models/             providers behind one protocol; `demo` needs no key
       breaker             asks no dead provider in every turn
       tools/              what a model may call; its scope comes from the runner
+      scope, wording      what of a person's memory may be told where; whether a person said something
     delivery              shows the reply as it is written, then delivers it once, at the platform's pace
       text                splits long Markdown
     scheduler             fires what is due: it enters the inbox; triggers: when that is; quiet: whom it waits for

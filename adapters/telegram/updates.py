@@ -113,7 +113,9 @@ def _message(message: Mapping[str, Any], me: Me, source: str, key: str, *, edit:
     if not isinstance(replied, Mapping) or "forum_topic_created" in replied:
         replied = {}
     text = body.without_mention(me)
-    command, args = parse_command(text, me.username)
+    relayed = "forward_origin" in message
+    # A command in a forwarded message was given by somebody else, perhaps to another bot.
+    command, args = (None, "") if relayed else parse_command(text, me.username)
     reply_author = replied.get("from")
     reply_id = replied.get("message_id")
     return Update(
@@ -131,7 +133,7 @@ def _message(message: Mapping[str, Any], me: Me, source: str, key: str, *, edit:
         command=command,
         args=args,
         unsupported=unsupported,
-        relayed="forward_origin" in message,
+        relayed=relayed,
     )
 
 

@@ -28,13 +28,14 @@ def said(text: str | None, chat: int = 1001, **options: Any) -> Update | None:
     return read({"message": SERVER.message(chat, 1001, text, **options)})
 
 
-def test_a_forwarded_message_is_known_for_one() -> None:
-    plain = SERVER.message(1001, 1001, "hello")
+def test_a_forwarded_message_is_known_for_one_and_gives_no_command() -> None:
+    plain = SERVER.message(1001, 1001, "/clear all")
     origin = {"type": "hidden_user", "date": 1, "sender_user_name": "Mallory"}
     for message, relayed in ((plain, False), ({**plain, "forward_origin": origin}, True)):
         update = read({"message": message})
         assert update is not None
-        assert (update.text, update.relayed) == ("hello", relayed)
+        assert (update.text, update.relayed) == ("/clear all", relayed)
+        assert (update.command, update.args) == ((None, "") if relayed else ("clear", "all"))
 
 
 def test_private_message() -> None:
