@@ -16,10 +16,11 @@ An update's way through it, in order:
       tools/              what a model may call; its scope comes from the runner
       scope, wording      what of a person's memory may be told where; whether a person said something
     delivery              shows the reply as it is written, then delivers it once, at the platform's pace
-      text                splits long Markdown
+      text                splits long Markdown; pace: how fast we may talk
+      exports             all that is kept of a person, as a file that is sent
     scheduler             fires what is due: it enters the inbox; triggers: when that is; quiet: whom it waits for
       reminders           what people set for themselves; when, times: times as they are written and told
-    memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them
+    memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them; backup, export
 
     app                   puts all of it together, in visible order, in one task group
     reload, watch         a changed configuration; what other processes did to the database; dead: what could not be done
