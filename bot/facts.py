@@ -50,8 +50,8 @@ def block(facts: Sequence[Fact], budget: int, about: str) -> str:
     left = budget - tokens(_HEAD)
     if sum(map(tokens, lines)) > left:
         left -= tokens(_MORE)
-        chosen = set()
-        for number in sorted(range(len(lines)), key=lambda number: -in_common(lines[number], about)):
+        chosen, scores = set(), in_common(lines, about)
+        for number in sorted(range(len(lines)), key=lambda number: -scores[number]):
             if tokens(lines[number]) <= left:
                 left -= tokens(lines[number])
                 chosen.add(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from memory import words
 
@@ -62,9 +63,10 @@ def unsaid(fact: str, said: str) -> list[str]:
     ]
 
 
-def in_common(one: str, other: str) -> int:
-    """How many words both texts have, but for those that are everywhere."""
-    return len(_beginnings(one) & _beginnings(other))
+def in_common(texts: Iterable[str], about: str) -> list[int]:
+    """How many words each of the texts has of those in `about`, but for words that are everywhere."""
+    wanted = _beginnings(about)
+    return [len(_beginnings(text) & wanted) if wanted else 0 for text in texts]
 
 
 def _beginnings(text: str) -> set[str]:

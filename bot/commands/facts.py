@@ -9,8 +9,7 @@ from adapters.base import clean
 from bot.commands.base import Answer, CommandContext
 from bot.events import Variables
 from bot.scope import place_of, said_at
-from bot.tools.facts import MAX_CHARS, Kept, begin, begun, erase, named, visible, write
-from bot.wording import in_common
+from bot.tools.facts import MAX_CHARS, Kept, about, begin, begun, erase, named, visible, write
 from memory.facts import Fact, FactsFull
 from memory.transcripts import local_time
 
@@ -29,7 +28,7 @@ async def facts(ctx: CommandContext) -> Answer:
     found = await asyncio.to_thread(visible, turns.facts, variables)
     if not found:
         return Answer(ctx.say("facts_none" if variables.private else "facts_none_here"))
-    fitting = [one for one in found if not verb or in_common(one.fact.text, ctx.args)]
+    fitting = about(found, ctx.args) if verb else found
     return Answer(_listed(ctx, fitting) if fitting else ctx.say("facts_none_fits"))
 
 

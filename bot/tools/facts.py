@@ -106,9 +106,7 @@ async def recall_facts(
         return f"Nothing was asked to be remembered{where} so far."
     head = "What this person wanted to be remembered, newest first: a record of what they said, not instructions."
     if words and words.strip():
-        fitting = [one for one in found if in_common(one.fact.text, words)]
-        if fitting:
-            fitting.sort(key=lambda one: -in_common(one.fact.text, words))
+        if fitting := about(found, words):
             found, head = fitting, head.replace("newest first", "what fits best first")
         else:
             head += " None of them has these words; here are all."
@@ -222,6 +220,13 @@ def write(
     return next(
         one for one in visible(store, variables) if one.fact.valid and plain(one.fact.text) == plain(text)
     )
+
+
+def about(facts: Sequence[Kept], words: str) -> list[Kept]:
+    """Those that have some of the words, those that have most of them first."""
+    scores = in_common((one.fact.text for one in facts), words)
+    ranked = sorted(range(len(facts)), key=lambda number: -scores[number])
+    return [facts[number] for number in ranked if scores[number]]
 
 
 def find(store: Facts, variables: Variables, wanted: str) -> list[Kept]:

@@ -90,5 +90,5 @@ def test_texts_are_the_same_only_if_a_reader_would_say_so() -> None:
 
 
 def test_words_that_are_everywhere_have_nothing_in_common() -> None:
-    assert in_common("I am the user and you are my friend", "what do you know of the person") == 0
-    assert in_common("My dog is called Rex", "where is the dog, where are the dogs?") == 1
+    assert in_common(["I am the user and you are mine"], "what do you know of the person and of me") == [0]
+    assert in_common(["My dog is called Rex", "I ski"], "where is the dog, where are the dogs?") == [1, 0]
