@@ -39,13 +39,14 @@ from bot.metrics import Counters, Metrics
 from bot.models.base import Model
 from bot.pairing import Approvals
 from bot.reload import Reloader
+from bot.retention import keep_to
 from bot.scheduler import Scheduler
 from bot.setup import Setup
 from bot.turns import Turns
 from bot.watch import Watch
 from config import Config
 from config.schema import AccessConfig
-from memory import calls, leases, links, people
+from memory import calls, erase, leases, links, people
 from memory import dead as letters
 from memory.database import Database, Tx, open_database
 from memory.export import Place
@@ -322,7 +323,7 @@ async def _serve(
     note: str,
     started: float,
 ) -> None:
-    tasks.create_task(_keep_house(database), name="housekeeping")
+    tasks.create_task(_keep_house(database, house.turns), name="housekeeping")
     delivery, engine, journal = house.delivery, house.engine, house.journal
 
     async def drained() -> None:
@@ -436,14 +437,16 @@ def prune(tx: Tx, at: float) -> None:
     links.prune(tx, at, before)
     calls.prune(tx, before)
     limits.prune(tx, at)
+    erase.prune(tx, at)
 
 
-async def _keep_house(database: Database) -> None:
-    """Once a day, let go of old rows."""
+async def _keep_house(database: Database, turns: Turns) -> None:
+    """Once a day, let go of old rows, and of what the configuration wants to be kept no longer."""
     while True:
         await asyncio.sleep(3600)  # not at start: it would compete with the first answers
         try:
             await database.write(lambda tx: prune(tx, time.time()))
+            await keep_to(turns)
         except sqlite3.Error as exc:
             log.error("database_failed", what="letting go of old rows", problem=str(exc))
         await asyncio.sleep(86400 - 3600)

@@ -38,6 +38,7 @@ class Setup:
             config.limits.reminders, config.limits.reminder_repeat, config.limits.reminder_days
         )
         self.timezone = config.memory.timezone
+        self.retention_days = config.memory.retention_days
         self.facts_tokens = config.memory.facts_tokens
         self.turn_timeout = config.agent.turn_timeout
         self.context_tokens = config.streams.context_tokens

@@ -292,6 +292,8 @@ class MemoryConfig(Section):
     """Search by meaning besides words: the model that makes vectors of what was said. Left out, search is by words alone."""
     summaries: bool = False
     """Whether the model sums up a conversation that has ended, above its turns in the transcript: a call that costs money."""
+    retention_days: Annotated[int | None, Field(ge=1, le=36500)] = None
+    """Days after which transcripts, and conversations that have ended, are let go of; facts stay. Left out: never."""
 
 
 class ServerConfig(Section):

@@ -79,10 +79,10 @@ def drop(tx: Tx, kind: Kind, number: int) -> None:
         tx.run(_DROP[kind], id=number, problem="dropped")
 
 
-def prune(tx: Tx, now: float) -> None:
-    """Let go of what has been dead for longer than `KEEP`."""
-    tx.run("dead_prune_updates", before=now - KEEP)
-    tx.run("dead_prune_replies", before=now - KEEP)
+def prune(tx: Tx, now: float, keep: float = KEEP) -> None:
+    """Let go of what has been dead for longer."""
+    tx.run("dead_prune_updates", before=now - keep)
+    tx.run("dead_prune_replies", before=now - keep)
 
 
 @dataclass(frozen=True, slots=True)

@@ -896,3 +896,23 @@ SELECT EXISTS (SELECT 1 FROM inbox WHERE user_id = :user_id AND state <> 'refuse
     OR EXISTS (SELECT 1 FROM streams WHERE substr(key, -length(:user_id) - 1) = ':' || :user_id)
     OR EXISTS (SELECT 1 FROM people WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM access WHERE user_id = :user_id)
     OR EXISTS (SELECT 1 FROM usage WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM schedules WHERE user_id = :user_id) AS known;
+
+-- name: retain_no_section  A day's file is removed.
+DELETE FROM transcript_sections WHERE user_id = :user_id AND date = :date;
+
+-- name: retain_no_file  Likewise.
+DELETE FROM transcript_files WHERE user_id = :user_id AND date = :date;
+
+-- name: retain_no_streams  Conversations that ended too long ago.
+SELECT id FROM streams WHERE closed_at < :before ORDER BY id LIMIT :count;
+
+-- name: retain_no_events  The beginning of those that have ended since.
+DELETE FROM events WHERE at < :before
+  AND stream_id IN (SELECT id FROM streams WHERE closed_at >= :before AND opened_at < :before);
+
+-- name: retain_no_turns  Turns whose conversation is gone: once no other row points to them, they go like commands.
+UPDATE turns SET stream_id = 0
+WHERE started_at < :before AND state = 'done' AND stream_id > 0 AND stream_id NOT IN (SELECT id FROM streams);
+
+-- name: retain_no_room  What was said in groups too long ago.
+DELETE FROM room WHERE at < :before;

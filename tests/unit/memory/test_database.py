@@ -194,8 +194,10 @@ async def test_a_claim_fences_off_the_one_before_it_and_a_closed_turn_can_not_be
     async with open_database(tmp_path / "b.db") as database:
 
         def begin(tx: Tx) -> inbox.Claim | None:
-            return inbox.claim(tx, 1, 1, "", [], 0.0)
+            return inbox.claim(tx, 1, 1, "", [1], 0.0)
 
+        assert await database.write(begin) is None  # nothing came that it could be the turn of
+        await database.write(lambda tx: inbox.add(tx, inbox.Row("x", "1", "x", "waiting", 0.0)))
         first, second = await database.write(begin), await database.write(begin)
         assert first is not None
         assert second is not None

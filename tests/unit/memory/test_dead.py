@@ -144,7 +144,8 @@ async def test_what_is_dropped_stands_nowhere_in_the_files(database: Database, t
     await database.write(lambda tx: [dead.drop(tx, kind, number) for kind, number in numbers])  # type: ignore[arg-type]
     assert await database.read(dead.letters) == []
     await database.read(lambda tx: tx.one("wal_empty"))
-    assert [file.name for file in tmp_path.iterdir() if b"marzipan" in file.read_bytes()] == []
+    files = [file for file in tmp_path.iterdir() if file.is_file()]
+    assert [file.name for file in files if b"marzipan" in file.read_bytes()] == []
     # An update that the platform brings once more is known all the same
     again = inbox.Row("memory:x", "1", "memory", "quarantined", 1.0)
     assert await database.write(lambda tx: inbox.add(tx, again)) is None
