@@ -297,7 +297,7 @@ def _reloader(
         house.turns.setup = setup
         house.turns.places.resize(setup.concurrent_turns, setup.total_concurrent_turns)
         house.engine.on_busy = new.streams.on_busy
-        house.scheduler.stir()
+        house.scheduler.readmit()
         tasks.create_task(_retire(retired, gone), name="models of the configuration before")
 
     return Reloader(path, hangup, config, apply)

@@ -41,6 +41,12 @@ MOST_WAITING = 1000  # firings of a platform that wait to be worked on, before m
 
 UNREADABLE = "its time can not be read"  # why a schedule is paused, or was not said
 NO_CHAT = "they have not written in private yet"
+_BAD = (
+    ValueError,
+    KeyError,
+    OverflowError,
+    OSError,
+)  # of a trigger or its zone; one that is no more is a KeyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +93,14 @@ class Scheduler:
         self._stirred.set()  # whoever waits looks again; the next ones wait for the next one
         self._stirred = asyncio.Event()
 
-    async def refresh(self) -> None:
-        """Another process did something, or somebody was let in: what rested for that goes on."""
+    def readmit(self) -> None:
+        """Somebody may be let in now who was not, or a group be wanted: what rests for that goes on."""
         self._to_readmit.update(self._applied)
         self.stir()
+
+    async def refresh(self) -> None:
+        """Another process did something, or something was decided here: look at once."""
+        self.readmit()
 
     async def run(self, platform: str) -> None:
         """Fire what is due on a platform, until cancelled. To be begun once what was owed there is taken up."""
@@ -174,7 +184,7 @@ class Scheduler:
             else:  # of several that were missed the last one stands for all
                 until = at if schedule.until is None else min(at, schedule.until)
                 last, next_at = triggers.last_and_next(trigger, schedule.zone, last, until)
-        except (ValueError, KeyError, OverflowError, OSError):  # a zone that is no more is a KeyError
+        except _BAD:
             return _Firing(schedule, problem=UNREADABLE, rests=True)
         missed = at - last > max(schedule.grace, IN_TIME)
         late = missed or last > schedule.next_at
@@ -202,7 +212,7 @@ class Scheduler:
 
         def unit(tx: Tx) -> None:
             for schedule in ahead:
-                with suppress(ValueError, KeyError):  # told when it is due
+                with suppress(*_BAD):  # told when it is due
                     trigger = triggers.load(schedule.trigger)
                     next_at = triggers.next_after(trigger, schedule.zone, at)
                     if next_at is not None and next_at < schedule.next_at:
@@ -329,7 +339,7 @@ def _update(schedule: Schedule, chat: Chat, due: float, *, missed: bool) -> Upda
         text = sentences.say(
             "scheduled_prompt", language, time=f"{when} ({schedule.zone})", text=schedule.text
         )
-        return own.update(key, chat, person, text=text, at=due)
+        return own.update(key, chat, person, text=text)
     text = schedule.name if schedule.work and schedule.name else schedule.text
     if schedule.kind == "reminder":
         name = person.name if chat.kind == "group" else ""
@@ -341,7 +351,7 @@ def _update(schedule: Schedule, chat: Chat, due: float, *, missed: bool) -> Upda
     if missed:
         note = "missed_note" if schedule.missed == "notify" else "late_note"
         text = f"{text}\n\n{sentences.say(note, language, time=when)}"
-    return own.update(key, chat, person, command=own.REMIND, args=text, at=due)
+    return own.update(key, chat, person, command=own.REMIND, args=text)
 
 
 def _tell(platform: str, firings: list[_Firing]) -> None:

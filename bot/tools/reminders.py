@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from adapters.base import Update
-from bot import reminders, times
+from bot import own, reminders, times
 from bot.reminders import Bounds, Plan
 from bot.tools.base import ToolContext, ToolProblem
 from bot.when import MORNING, After, Impossible, Once, Phrase
@@ -61,6 +61,8 @@ async def set_reminder(
     """
     variables, bounds, now = context.variables, context.reminders, context.now()
     database, update = _where(context)
+    if own.is_own(update):  # or what was set once could set itself anew for ever, and nobody asked for it
+        raise ToolProblem("Nothing was set: this is itself scheduled, and they are not asking for it now.")
     asked = _Asked(at, in_minutes, repeat, until)
     # Some models give the same id to every call
     arguments = sha256(repr((text, asked, work)).encode("utf-8", "backslashreplace")).hexdigest()[:16]

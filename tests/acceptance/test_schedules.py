@@ -185,6 +185,16 @@ async def test_what_has_work_to_do_is_a_turn_marked_as_nobodys_words(tmp_path: P
         assert roles == ["user", "assistant"]
 
 
+async def test_what_is_scheduled_schedules_nothing_itself(tmp_path: Path, clock: Clock) -> None:
+    call = ToolCall("c1", "set_reminder", '{"text": "Again", "repeat": "every hour", "work": true}')
+    model = ScriptedModel(lambda _: [call] if len(model.requests) == 1 else "Done.")
+    async with house(tmp_path, model, adapter=telegram(), now=clock) as h:
+        await remind(h, Once(MONDAY + 60), "Work", work=True)
+        await wake(h, clock, MONDAY + 60)
+        assert "Nothing was set" in str(model.requests[1].events)
+        assert h.rows("SELECT count(*) FROM schedules") == [(0,)]
+
+
 async def test_work_is_done_under_the_limits_of_its_person(tmp_path: Path, clock: Clock) -> None:
     model = ScriptedModel(lambda request: "Done.")
     async with house(tmp_path, model, adapter=telegram(), now=clock, limits={"turns_per_day": 1}) as h:
