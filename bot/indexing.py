@@ -34,13 +34,14 @@ class Indexing:
         prefixes: tuple[str, ...],
         quiet: float = QUIET,
     ) -> None:
-        self._index = index
+        self.index = index
         self._transcripts = transcripts
         self._prefixes = prefixes
         self._quiet = quiet
         self._changed: dict[str, float] = {}  # user ids, and when something was last written for them
         self._wake = asyncio.Event()
         self._passed = asyncio.Event()
+        self._walked = asyncio.Event()
 
     def changed(self, user_id: str) -> None:
         """Something was written for this person. Costs next to nothing."""
@@ -53,6 +54,10 @@ class Indexing:
         """Return when nothing waits to be indexed that was told of."""
         while self._changed:
             await self._passed.wait()
+
+    async def walked(self) -> None:
+        """Return when the next look at everybody is over."""
+        await self._walked.wait()
 
     async def run(self) -> None:
         """Runs until cancelled; what is being indexed then is broken off."""
@@ -69,8 +74,8 @@ class Indexing:
                     await self._walk()
                     walk = time.monotonic() + WALK
         finally:
-            self._index.stop()
-            await asyncio.to_thread(self._index.close)
+            self.index.stop()
+            await asyncio.to_thread(self.index.close)
 
     def _due(self) -> list[float]:
         return [at + self._quiet for at in self._changed.values()]
@@ -85,7 +90,7 @@ class Indexing:
     async def _refresh(self, user_id: str) -> None:
         told = self._changed.get(user_id)
         try:
-            await asyncio.to_thread(self._index.refresh, user_id)
+            await asyncio.to_thread(self.index.refresh, user_id)
         except IndexUnusable as exc:
             log.warning("not_indexed", user=user_id, problem=str(exc))
         except Exception as exc:
@@ -99,10 +104,12 @@ class Indexing:
     async def _walk(self) -> None:
         """Everybody's, and those of who has no folder any more."""
         began = time.monotonic()
-        found = await asyncio.to_thread(lambda: {*self._transcripts.people(), *self._index.people()})
+        found = await asyncio.to_thread(lambda: {*self._transcripts.people(), *self.index.people()})
         ours = sorted(one for one in found if one.startswith(self._prefixes))
         for user_id in ours:
             at = time.monotonic()
             await self._refresh(user_id)
             await asyncio.sleep(IDLE * (time.monotonic() - at))
+        self._walked.set()
+        self._walked = asyncio.Event()
         log.debug("indexed", people=len(ours), seconds=round(time.monotonic() - began, 1))

@@ -19,7 +19,7 @@ from bot.scope import reach
 from bot.tools.base import ToolContext, ToolProblem
 from bot.tools.history import from_elsewhere, read_day
 from memory.index import Index
-from memory.transcripts import local_time, render
+from memory.transcripts import escape, local_time, render
 
 MAX_CHARS = 16_000  # of an answer to a model: about 4,000 tokens
 MESSAGE_CHARS, AROUND_CHARS = 1500, 500  # of a message that was found, and of one beside it
@@ -105,7 +105,7 @@ def days(
 def _told(one: Excerpt) -> str:
     section = one.section
     parts = [" ".join(filter(None, ("##", str(one.date or ""), section.heading)))]
-    parts += [section.stray] if section.stray else []
+    parts += [escape(f"\n{section.stray}").strip("\n")] if section.stray else []
     parts += [render(section.messages).rstrip("\n")] if section.messages else []
     return "\n\n".join(parts)
 
