@@ -173,13 +173,13 @@ class Index:
                 spots = connection.execute(_SQL["units_there"], {"spots": json.dumps([*scores])})
                 scores = {at: scores[at] for (at,) in spots}
                 alike = vectors.nearest(connection, meaning, _scope(connection, first, last, allowed))
-                return _passages(connection, user_id, fused([scores, alike]), limit), scores, alike
+                return _passages(connection, user_id, fused(scores, alike), limit), scores, alike
 
             passages, scores, alike = self._use(self._person(user_id), find) or ([], {}, {})
             found += passages
             worded.update(((user_id, at), score) for at, score in scores.items())
             near.update(((user_id, at), score) for at, score in alike.items())
-        joint = fused([worded, near])
+        joint = fused(worded, near)
         found = [replace(passage, score=joint[passage.user_id, passage.at]) for passage in found]
         return sorted(found, key=lambda one: (one.score, one.date or Date.min), reverse=True)[:limit]
 
