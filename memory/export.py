@@ -48,8 +48,13 @@ What is empty is left out. Times are in UTC, but in memory/, where they are in y
 There are no attachments: Boswell keeps none.
 """
 
-_SECRET = ("opaque",)  # of an event's data (bot/events.py): for the provider alone
-_OTHERS = ("context",)  # what others said before
+GIVEN: Mapping[str, frozenset[str]] = {
+    "user": frozenset({"text", "speaker", "relayed"}),
+    "assistant": frozenset({"text", "calls", "model", "stopped"}),
+    "tool": frozenset({"call_id", "name", "content", "failed"}),
+    "summary": frozenset({"text", "upto"}),
+}
+"""What is given of an event (bot/events.py), by its type. Not what others said before it, nor what is for the provider alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +147,8 @@ def _stream(archive: Archive, tx: Tx, user_id: str, stream: Mapping[str, Any], a
 
 
 def _event(row: Mapping[str, Any]) -> dict[str, Any]:
-    data = {
-        name: value
-        for name, value in json.loads(row["data"]).items()
-        if name not in _SECRET and name not in _OTHERS
-    }
+    given = GIVEN.get(row["type"], frozenset())
+    data = {name: value for name, value in json.loads(row["data"]).items() if name in given}
     return {"seq": row["seq"], "turn": row["turn_id"], "at": _time(row["at"]), "type": row["type"], **data}
 
 

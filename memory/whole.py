@@ -143,7 +143,9 @@ class Archive:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
+        with (
+            contextlib.nullcontext() if kind is None else contextlib.suppress(OSError)
+        ):  # it is thrown away then
             self._zip.close()
 
     @contextlib.contextmanager

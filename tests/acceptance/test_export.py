@@ -11,13 +11,15 @@ import signal
 import subprocess
 import sys
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.base import Chat, ChatGone, MessageGone, RateLimited, Refused, Unavailable
-from bot import sentences
+from bot import events, sentences
+from bot.exports import Exports
 from memory import export, links
 from memory.database import snapshot
 from memory.export import Place
@@ -161,6 +163,13 @@ async def test_a_model_s_own_words_about_others_are_no_export_of_theirs(tmp_path
         assert "MARKER" not in everything(archive)
 
 
+def test_of_every_part_of_an_event_it_is_settled_whether_it_is_given() -> None:
+    """A part that is new may hold others' words: whoever adds one says here, or in `export.GIVEN`, whose it is."""
+    kept = {"user": {"context"}, "assistant": {"opaque"}}
+    for kind, event in events._TYPES.items():
+        assert {field.name for field in fields(event)} == export.GIVEN[kind] | kept.get(kind, set())
+
+
 async def test_a_linked_person_gets_a_folder_for_each_of_their_ids(tmp_path: Path) -> None:
     async with house(tmp_path, echo()) as h:
         await h.say("as one", "1")
@@ -302,6 +311,80 @@ async def test_a_crash_between_the_answer_and_its_delivery_loses_nothing(tmp_pat
         assert waiting(tmp_path) == []
 
 
+class Looking(MemoryAdapter):
+    """A platform that can be asked whether a message stands."""
+
+    async def find(self, chat: Chat, key: str) -> str | None:
+        return next((str(n) for n, (_, k, _) in enumerate(self.posts, 1) if k == key), None)
+
+
+class Keyed(MemoryAdapter):
+    """A platform that drops a second file with the same key."""
+
+    async def send_file(self, chat: Chat, path: Path, text: str, *, key: str, **more: Any) -> str:
+        known = next((str(n) for n, (_, k, _) in enumerate(self.posts, 1) if k == key), None)
+        return known or await super().send_file(chat, path, text, key=key, **more)
+
+
+@pytest.mark.parametrize(
+    "adapter", [MemoryAdapter(), Looking(resend="lookup"), Keyed(resend="key")], ids=["stub", "lookup", "key"]
+)
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_crash_between_the_sending_and_its_mark_sends_no_second_file(
+    tmp_path: Path, adapter: MemoryAdapter, gone: bool
+) -> None:
+    resend = adapter.limits.resend
+    adapter = type(adapter)(resend=resend)
+    adapter.trouble.append(("send_file", Unavailable("lost", ambiguous=True)))
+    async with house(tmp_path, echo(), adapter=adapter) as h:
+        await h.say("/export")
+        async with asyncio.timeout(10):
+            await adapter.wait_for(lambda: bool(adapter.files))
+    if gone:
+        export.forget(tmp_path, "memory-1")
+    async with house(tmp_path, echo(), adapter=adapter) as h:
+        await h.settled()
+        assert len(adapter.files) == 1
+        if not gone or resend == "lookup":
+            assert h.texts() == [READY]
+        else:  # nobody can tell any more that it was sent
+            assert GONE in h.texts()
+    assert waiting(tmp_path) == []
+
+
+async def test_an_export_that_is_cut_off_by_the_end_leaves_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, echo()) as h:
+        await h.say("hello")
+        await h.settled()
+        for number in range(30):
+            (tmp_path / f"memory/memory-1/note{number}.md").write_bytes(base64.b64encode(os.urandom(150_000)))
+        place = Place(tmp_path / "boswell.db", tmp_path / "memory")
+        exports = Exports(h.database, place, ["memory"])
+        making = asyncio.create_task(exports.make(("memory-1",), 7))
+        async with asyncio.timeout(10):
+            while not waiting(tmp_path):  # noqa: ASYNC110 - a thread's file
+                await asyncio.sleep(0)
+        making.cancel()
+        await asyncio.wait([making])
+        assert making.cancelled()
+        assert waiting(tmp_path) == []
+        assert await exports.make(("memory-1",), 8)  # and it does not count
+
+
+async def test_what_waits_on_the_disk_stays_where_the_person_reads_it_there(tmp_path: Path) -> None:
+    adapter = MemoryAdapter(files_stay=True)
+    async with house(tmp_path, echo(), adapter=adapter) as h:
+        await h.say("/export")
+        await h.settled()
+        [name] = waiting(tmp_path)
+        at = (tmp_path / "exports" / name).stat().st_mtime
+        (tmp_path / "exports/.memory-1.half.zip.part").touch()
+        for stay, later, left in ((True, 60, [name]), (True, 3600, []), (False, 60, [])):
+            (tmp_path / "exports" / name).touch()
+            export.clear(tmp_path, "memory", lambda _: False, at + later, stay=stay)
+            assert waiting(tmp_path) == left
+
+
 async def test_a_turn_that_is_not_in_its_file_yet_is_in_the_export(tmp_path: Path) -> None:
     async with house(tmp_path, echo()) as h:
         await h.say("hello")
@@ -414,7 +497,10 @@ async def test_killed_at_any_instant_there_is_a_whole_file_or_none(tmp_path: Pat
         )
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
-        await asyncio.sleep(number * 0.06)  # so that the kills come at different instants
+        if number == 11:
+            process.stdout.readline()
+        else:
+            await asyncio.sleep(number * 0.06)  # so that the kills come at different instants
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
