@@ -23,11 +23,13 @@ from bot.exports import Exports
 from memory import export, links
 from memory.database import snapshot
 from memory.export import Place
+from tests.fakes.discord_running import running as on_discord
 from tests.fakes.house import House, house
 from tests.fakes.memory_adapter import MemoryAdapter
 from tests.fakes.model_server import Reply
 from tests.fakes.running import asked, running
 from tests.fakes.scripted_model import ScriptedModel
+from tests.fakes.slack_running import running as on_slack
 
 ROOM = Chat("memory", "-100", "group", "Book club")
 READY = sentences.say("export_ready")
@@ -439,6 +441,43 @@ async def test_telegram_sends_the_file_and_an_earlier_process_leaves_none(tmp_pa
         assert message.file is not None
         assert "You said precious." in everything(opened(message.file.data))
         await b.until(lambda: [path.name for path in exports.iterdir()] == ["slack-T1-U1.theirs.zip"])
+
+
+async def test_slack_sends_the_file_into_the_direct_messages_wherever_it_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    async with on_slack(tmp_path, lambda request: Reply(f"You said {asked(request)}.")) as s:
+        s.ask("precious")
+        await s.shows(s.DM, "You said precious.")
+        s.slack.first.command(s.ROOM, s.ANNA, "export")
+        await s.shows(s.DM, "You said precious.", READY)
+        [file] = [file for message in s.slack.channel(s.DM).ours() for file in message.files]
+        assert "You said precious." in everything(opened(file.data or b""))
+        assert s.slack.texts(s.ROOM) == []
+        await s.boswell.until(lambda: waiting(tmp_path / "data") == [])
+
+
+async def test_discord_shows_the_file_to_its_asker_alone(tmp_path: Path) -> None:
+    async with on_discord(tmp_path, lambda request: Reply(f"You said {asked(request)}.")) as d:
+        d.ask("precious")
+        await d.shows(d.DM, "You said precious.")
+        d.discord.slash(d.ROOM, d.ANNA, "export")
+        await d.told(d.ANNA, READY)
+        [data] = [a.data for m in d.room.messages.values() if m.seen_by == d.ANNA for a in m.attachments]
+        assert "You said precious." in everything(opened(data))
+        assert d.discord.texts(d.ROOM) == []
+        await d.boswell.until(lambda: waiting(tmp_path / "data") == [])
+
+
+async def test_without_the_scope_slack_s_people_are_told_whom_to_ask(tmp_path: Path) -> None:
+    async with on_slack(tmp_path, lambda request: Reply("Noted.")) as s:
+        s.slack.first.scopes.discard("files:write")
+        s.ask("/export")
+        async with asyncio.timeout(10):
+            await s.slack.wait_for(lambda server: server.texts(s.DM))
+        [text] = s.slack.texts(s.DM)
+        assert text.startswith(TOO_LARGE)
+        await s.boswell.until(lambda: waiting(tmp_path / "data") == [])
 
 
 async def test_the_command_line_exports_while_boswell_runs_and_writes_over_nothing(tmp_path: Path) -> None:
