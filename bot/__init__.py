@@ -18,6 +18,7 @@ An update's way through it, in order:
     delivery              shows the reply as it is written, then delivers it once, at the platform's pace
       text                splits long Markdown; pace: how fast we may talk
       exports             all that is kept of a person, as a file that is sent
+      forgetting          all that is kept of a person, erased; retention: what is kept for so long only
     scheduler             fires what is due: it enters the inbox; triggers: when that is; quiet: whom it waits for
       reminders           what people set for themselves; when, times: times as they are written and told
     memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them; backup, export

@@ -114,9 +114,11 @@ class Forgetting:
         """Do what is owed; whether something is left. At start, call it before anything is received or taken up again."""
         async with self._at_work:
             try:
-                for erasure in await self._database.read(erase.owed):
-                    if erasure.erased_at is None:
-                        await self._erase(erasure)
+                owed = [one for one in await self._database.read(erase.owed) if one.erased_at is None]
+                for erasure in owed:
+                    await self._erase(erasure)
+                if owed:
+                    self._turns.stir()  # who is linked, and whatever else was looked up
                 await self._eraser.wipe()
                 return await self._tell()
             except (sqlite3.Error, MemoryFault) as exc:

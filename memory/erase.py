@@ -312,9 +312,12 @@ def _log_is_read(tx: Tx) -> bool:
 # Small things ------------------------------------------------------------------------------------------------------
 
 
-def backups(database: Path) -> list[Path]:
-    """The copies beside the database that migrations have made: nothing is erased there."""
-    return sorted(database.parent.glob(f"{database.name}.*.bak"))
+def backups(database: Path, memory: Path) -> list[Path]:
+    """What upgrades and restores have left of earlier states beside the database and the transcripts: nothing is erased there."""
+    found = {*database.parent.glob(f"{database.name}.*.bak")}
+    for folder in (database.parent.absolute(), memory.absolute()):
+        found |= {*folder.glob(".before-restore-*"), *folder.parent.glob(f"{folder.name}.before-restore-*")}
+    return sorted(path for path in found if path.is_file() or any(path.iterdir()))
 
 
 def _first_day(at: float) -> str:

@@ -63,8 +63,8 @@ def forget(path: Path | None, yes: bool, user: str) -> None:
         "Not reached: what stands in the chats themselves, what the model's provider keeps, logs (they have ids and no words), "
         "exports, and backups."
     )
-    for backup in erase.backups(database_path(config)):
-        click.echo(f"  {backup} is a backup from before an upgrade: remove it once you do not need it.")
+    for backup in erase.backups(database_path(config), config.memory_path):
+        click.echo(f"  {backup} is from before an upgrade or a restore: remove it once you do not need it.")
 
 
 def _confirm(people: Sequence[str]) -> None:

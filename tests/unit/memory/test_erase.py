@@ -510,8 +510,20 @@ async def test_a_reader_that_stays_keeps_it_from_being_done_and_is_told(planted:
         await erase.wipe(database, 0.0)
 
 
-def test_backups_are_named(tmp_path: Path) -> None:
-    names = ["boswell.db", "boswell.db-wal", "boswell.db.v2.20261101000000.bak", "other.bak"]
-    for name in names:
-        (tmp_path / name).touch()
-    assert [path.name for path in erase.backups(tmp_path / "boswell.db")] == [names[2]]
+def test_backups_are_named_and_what_a_restore_has_left(tmp_path: Path) -> None:
+    data, memory = tmp_path / "data", tmp_path / "elsewhere" / "memory"
+    (data / "boswell.db.v2.20261101000000.bak").parent.mkdir()
+    left = [
+        data / "boswell.db.v2.20261101000000.bak",
+        data / ".before-restore-1" / "boswell.db",
+        tmp_path / "data.before-restore-2" / "boswell.db",
+        memory / ".before-restore-3" / "x",
+        memory.parent / "memory.before-restore-4" / "x",
+    ]
+    for path in [*left, data / "boswell.db", data / "other.bak", memory / "telegram-1" / "x"]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (data / ".before-restore-5").mkdir()
+    assert erase.backups(data / "boswell.db", memory) == sorted(
+        path if path.suffix == ".bak" else path.parent for path in left
+    )
