@@ -15,7 +15,7 @@ from bot.models.base import Finished, ModelRequest, TextDelta, ToolSpec
 from bot.models.demo import DemoModel, respond
 from config.schema import ModelConfig
 
-TOOLS = [ToolSpec(name, "", {"type": "object"}) for name in ("history", "clock")]
+TOOLS = [ToolSpec(name, "", {"type": "object"}) for name in ("history", "search_history", "clock")]
 TRANSCRIPT = "## 14:03:22 UTC\n\n**user:** My name is Anna.\n\n**assistant:** Nice to meet you, Anna."
 
 
@@ -88,6 +88,29 @@ async def test_it_streams_word_by_word() -> None:
 )
 async def test_it_looks_into_the_transcripts(text: str, arguments: dict[str, str]) -> None:
     assert await calls(text) == ("history", arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("search for my bicycle", {"words": "my bicycle"}),
+        (
+            'Please search our history for "blue bicycle" today',
+            {"words": '"blue bicycle"', "start": "today", "end": "today"},
+        ),
+        ("when did I first mention the zebra?", {"words": "the zebra"}),
+        (
+            "what did I say about tea between 2026-11-20 and 2026-11-18",
+            {"words": "tea", "start": "2026-11-18", "end": "2026-11-20"},
+        ),
+        (
+            "what did we say about tea from yesterday to today?",
+            {"words": "tea", "start": "yesterday", "end": "today"},
+        ),
+    ],
+)
+async def test_it_searches_for_words(text: str, arguments: dict[str, str]) -> None:
+    assert await calls(text) == ("search_history", arguments)
 
 
 @pytest.mark.parametrize(
