@@ -21,6 +21,7 @@ An update's way through it, in order:
       forgetting          all that is kept of a person, erased; retention: what is kept for so long only
     scheduler             fires what is due: it enters the inbox; triggers: when that is; quiet: whom it waits for
       reminders           what people set for themselves; when, times: times as they are written and told
+      gone                where it can not speak any more: what is scheduled there rests
     memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them; backup, export
       index               search: a file per person, derived from their folder; `indexing` keeps it up to date beside the turns
       units, words        what it finds, and by what; `excerpts` puts that together for reading
