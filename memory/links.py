@@ -36,17 +36,14 @@ class Person:
 
 def person(tx: Tx, user_id: str) -> Person:
     """Who somebody is. Their zone is the one that was set for this id, else that of the first of the others that has one."""
-    ids, zone = [user_id], ""
-    for row in tx.all("links_of", user_id=user_id):
-        zone = zone or row["timezone"]
-        if row["user_id"] != user_id:
-            ids.append(row["user_id"])
-    return Person(tuple(ids), zone)
+    ids = people(tx, user_id)
+    set_ = (tx.one("person_get", user_id=id_) for id_ in ids)
+    return Person(ids, next((row["timezone"] for row in set_ if row and row["timezone"]), ""))
 
 
 def people(tx: Tx, user_id: str) -> tuple[str, ...]:
     """Every user id of the person that `user_id` is one of, itself first."""
-    return person(tx, user_id).ids
+    return (user_id, *(row["user_id"] for row in tx.all("links_of", user_id=user_id)))
 
 
 def linked(tx: Tx) -> dict[str, str]:

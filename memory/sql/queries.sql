@@ -207,12 +207,9 @@ ON CONFLICT DO UPDATE SET quiet = excluded.quiet;
 INSERT INTO people (user_id, refused_at) VALUES (:user_id, :at)
 ON CONFLICT DO UPDATE SET refused_at = excluded.refused_at;
 
--- name: links_of  The other user ids of a person in the order of linking, and the zone that each has set, one's own included.
-SELECT 0.0 AS at, user_id, timezone FROM people WHERE user_id = :user_id
-UNION ALL
-SELECT links.at, links.user_id, coalesce(people.timezone, '') FROM links LEFT JOIN people ON people.user_id = links.user_id
-WHERE links.person = (SELECT person FROM links WHERE user_id = :user_id) AND links.user_id <> :user_id
-ORDER BY 1, 2;
+-- name: links_of  The other user ids of a person, in the order of linking.
+SELECT user_id FROM links WHERE person = (SELECT person FROM links WHERE user_id = :user_id) AND user_id <> :user_id
+ORDER BY at, user_id;
 
 -- name: links_all  Everybody who is linked.
 SELECT user_id, person FROM links;
