@@ -317,7 +317,7 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]
     (re.compile(r"(?is)^\W*(?:please\W+)?remind me\b(.*)"), _remind),
     (
         re.compile(
-            r"(?is)^\W*((?:in|at|on|tomorrow|tonight|every|daily)\b.+\b(?:send|write|count|show)\b.*)"
+            r"(?is)^\W*((?:in|at|on|tomorrow|tonight|every|daily)\b.+\b(?:(?:send|show|write) (?:me|\d+)|count to)\b.*)"
         ),
         _do_later,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,9 @@ from bot.models.demo import DemoModel, respond
 from config.schema import ModelConfig
 
 TOOLS = [ToolSpec(name, "", {"type": "object"}) for name in ("history", "search_history", "clock")]
+TOOLS += [ToolSpec(f"{verb}_reminder", "", {}) for verb in ("set", "cancel")] + [
+    ToolSpec("list_reminders", "", {})
+]
 TRANSCRIPT = "## 14:03:22 UTC\n\n**user:** My name is Anna.\n\n**assistant:** Nice to meet you, Anna."
 
 
@@ -38,7 +42,7 @@ async def say(*events: Event) -> str:
     return "".join(deltas)
 
 
-async def calls(text: str) -> tuple[str, dict[str, str]]:
+async def calls(text: str) -> tuple[str, dict[str, Any]]:
     """The tool that it calls for a message, with its arguments."""
     _, finished = await ask(UserSaid(text))
     assert finished.reason == "tools"
@@ -122,6 +126,47 @@ async def test_it_looks_into_a_range_of_days(text: str) -> None:
     assert set(arguments) == {"start", "end"}
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", date) for date in arguments.values())
     assert arguments["start"] < arguments["end"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "arguments"),
+    [
+        ("remind me in 20 minutes to make tea.", "set_reminder", {"text": "make tea", "in_minutes": 20}),
+        (
+            "Please remind me to call mum tomorrow at 9",
+            "set_reminder",
+            {"text": "call mum", "at": "tomorrow at 9"},
+        ),
+        (
+            "remind me every weekday at 8:30 to stand up until friday",
+            "set_reminder",
+            {"text": "stand up", "repeat": "every weekday at 8:30 until friday"},
+        ),
+        (
+            "every friday at 17:00 send me a summary",
+            "set_reminder",
+            {"text": "send me a summary", "work": True, "repeat": "every friday at 17:00"},
+        ),
+        (
+            "in 1 minute write 3 words",
+            "set_reminder",
+            {"text": "write 3 words", "work": True, "in_minutes": 1},
+        ),
+        ("remind me today at 0:00 of it", "set_reminder", {"text": "it", "at": "today at 0:00"}),
+        ("what are my reminders?", "list_reminders", {}),
+        ("Which reminders do I have?", "list_reminders", {}),
+        ("please cancel reminder number 3", "cancel_reminder", {"id": 3}),
+    ],
+)
+async def test_it_sets_lists_and_cancels_reminders(
+    text: str, tool: str, arguments: dict[str, object]
+) -> None:
+    assert await calls(text) == (tool, arguments)
+
+
+@pytest.mark.parametrize("text", ["remind me", "remind me to eat", "remind me in 20 minutes"])
+async def test_it_asks_for_what_it_needs_to_remind_of(text: str) -> None:
+    assert "remind me in 20 minutes to make tea" in await say(UserSaid(text))
 
 
 async def test_it_quotes_what_the_history_tool_returned() -> None:
