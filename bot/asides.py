@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -200,6 +201,7 @@ class Asides:
     ) -> bool:
         """Answer outside every stream: one transaction, then delivery. Whether anything is said (`text` may find nothing)."""
         update = job.update
+        context = copy_context()  # how commands are given here; in the database's thread nobody knows
 
         def unit(tx: Tx) -> list[Part]:
             at = self._turns.now()
@@ -210,7 +212,7 @@ class Asides:
                 self._turns.remember_home(tx, update)
             if also is not None:
                 also(tx)
-            words = text(tx) if callable(text) else text
+            words = context.run(text, tx) if callable(text) else text
             parts = words and self._turns.delivery.complete(
                 tx,
                 job.id,

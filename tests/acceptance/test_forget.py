@@ -21,13 +21,14 @@ from adapters.base import Chat, ChatGone, Person, Received, Unavailable, Update
 from bot import sentences
 from bot.events import ToolCall, UserSaid
 from bot.models.base import ModelRequest
-from memory import erase, export
+from memory import erase, export, leases
 from memory.index import Index
 from memory.transcripts import Transcripts
+from tests.fakes import discord_running, slack_running
 from tests.fakes.house import House, house
 from tests.fakes.memory_adapter import MemoryAdapter
 from tests.fakes.model_server import Reply, Request, Step
-from tests.fakes.running import Running, running
+from tests.fakes.running import Running, asked, running
 from tests.fakes.scripted_model import ScriptedModel
 
 MARKER = "Märkerwort"
@@ -600,3 +601,76 @@ async def test_an_erasure_that_was_asked_for_while_nothing_ran_is_done_before_an
         b.telegram.say(2, 2, "still here?")
         await b.answered(2, "You said: still here?")
         assert not any(MARKER in str(request.body) for request in b.model.requests)
+
+
+# On the platforms -------------------------------------------------------------------------------------------------------
+
+
+def repeats(request: Request) -> Step:
+    return Reply(f"You said: {asked(request)}")
+
+
+async def test_on_discord_it_is_asked_and_told_where_nobody_else_sees_it(tmp_path: Path) -> None:
+    async with discord_running.running(tmp_path, repeats) as b:
+        anna, room, direct = b.ANNA, b.ROOM, b.DM
+        await b.discord.wait_for(lambda s: s.state.commands)
+        b.ask(MARKER)
+        await b.answered(direct, f"You said: {MARKER}")
+        b.ask(f"in the room {MARKER}", room)
+        await b.answered(room, f"You said: in the room {MARKER}")
+        await b.boswell.until(
+            lambda: b.boswell.rows(f"SELECT 1 FROM adapter_state WHERE name = 'seen:{direct}'")
+        )
+        in_room, in_direct = b.discord.texts(room), b.discord.texts(direct)
+        b.discord.slash(room, anna, "forget")
+        await b.discord.wait_for(lambda s: s.private(anna))
+        question = next(m for m in b.discord.state.channels[room].messages.values() if m.seen_by == anna)
+        b.discord.press(question, sentences.FORGET_BUTTON, anna)
+        await b.discord.wait_for(lambda s: s.private(anna)[-1] == sentences.FORGOTTEN)
+        assert traces(tmp_path / "data") == {}
+        assert (b.discord.texts(room), b.discord.texts(direct)) == (in_room, in_direct)
+        assert not b.boswell.rows(f"SELECT 1 FROM adapter_state WHERE name = 'seen:{direct}'")
+        b.ask("hello again")
+        await b.answered(direct, "You said: hello again")
+        assert MARKER not in str(b.boswell.model.requests[-1].body)
+
+
+async def test_in_slack_it_is_asked_for_as_commands_are_there(tmp_path: Path) -> None:
+    async with slack_running.running(tmp_path, repeats) as b:
+        b.ask(MARKER)
+        await b.shows(b.DM, f"You said: {MARKER}")
+        b.ask("boswell forget")
+        await b.slack.wait_for(lambda s: len(s.texts(b.DM)) == 2)
+        (code,) = re.findall(r"/boswell forget ([A-Z0-9]{4})\b", b.slack.texts(b.DM)[-1])
+        b.slack.first.command(b.DM, b.ANNA, f"forget {code}")
+        await b.whispers(b.DM, sentences.FORGET_BEGUN, sentences.FORGOTTEN)
+        assert traces(tmp_path / "data") == {}
+        assert not b.boswell.rows("SELECT 1 FROM adapter_state WHERE name LIKE 'seen:%'")
+        b.ask("hello again")
+        await b.slack.wait_for(lambda s: s.texts(b.DM)[-1] == "You said: hello again")
+        assert MARKER not in str(b.boswell.model.requests[-1].body)
+
+
+async def test_what_another_process_runs_is_left_to_it_and_it_is_said_when_both_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bot import forgetting
+
+    monkeypatch.setattr(forgetting, "RETRY", 0.05)
+    folder = tmp_path / "memory" / "slack-T1-U7"
+    query = "SELECT user_id FROM erasures WHERE done_at IS NOT NULL"
+    async with told(tmp_path) as h:
+        with closing(sqlite3.connect(tmp_path / "boswell.db")) as database, database:
+            for user in ("memory-1", "slack-T1-U7"):
+                database.execute("INSERT INTO links VALUES (?, 'p', 1)", (user,))
+        folder.mkdir(parents=True)
+        (folder / "2026-01-01.md").write_text(MARKER)
+        with leases.lease(tmp_path / "locks", "adapter-slack"):
+            await confirmed(h)
+            await until(lambda: rows(tmp_path, query) == [("memory-1",)])
+            await h.settled()
+            assert folder.exists()
+            assert sentences.FORGOTTEN not in h.texts("1")
+        await forgotten(h)  # that process has gone
+        assert len(rows(tmp_path, query)) == 2
+        assert traces(tmp_path) == {}
