@@ -84,7 +84,7 @@ def next_after(trigger: Trigger, zone: str, after: float) -> float | None:
 
 
 def instant(wall: datetime, zone: str) -> float:
-    """When a clock in the zone shows that (without a zone of its own) for the first time; the end of the gap, if it never does."""
+    """When a clock in the zone shows that for the first time; the end of the gap, if it never does."""
     return float(_instant(ZoneInfo(zone), int(wall.replace(tzinfo=UTC).timestamp())))
 
 

@@ -32,7 +32,7 @@ class ToolContext:
 
     `idempotency_key` is the same whenever the same call of the same turn runs again after a crash. `now` gives unix seconds.
     `update` is what is being answered, and `said` what the person wrote in it, word for word; nothing if we asked ourselves
-    (a reminder that has work to do), or if they forwarded somebody else's words. `stir` is to be called once something is scheduled.
+    (a reminder that has work to do), or if they forwarded somebody else's words. `stir` is called once something is scheduled.
     """
 
     variables: Variables
