@@ -546,6 +546,35 @@ async def test_where_we_were_blocked_or_removed_the_schedules_rest_at_once(
         ]
 
 
+async def test_where_a_server_was_left_all_of_its_channels_are_gone_and_no_other(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with open_house(tmp_path, clock, adapter=MemoryAdapter(leaves_server=True), **OPERATED) as h:
+        for server, channel in (("700", "1"), ("700", "2"), ("7001", "1")):
+            await ask(h, "/remind in 10 minutes tea", chat=Chat("memory", f"{server}-{channel}", "group"))
+        await h.say("", chat=Chat("memory", "700", "group"), kind="left")
+        await wait(h, clock, 900)
+        assert [chat for chat, _, text in h.adapter.posts if "⏰" in text] == ["7001-1"]
+
+
+async def test_what_the_operator_sends_to_a_person_rests_too_while_they_can_not_be_reached(
+    tmp_path: Path, clock: Clock
+) -> None:
+    news = {"cron": "0 * * * *", "text": "News", "to": "memory-1", "missed": "skip", "grace": 0}
+    async with open_house(tmp_path, clock, schedules={"news": news}, **OPERATED) as h:
+        await ask(h, "/start", "9")
+        await ask(h, "/start")
+        h.adapter.trouble.append(("post", ChatGone("blocked")))
+        await wait(h, clock, 3600)
+        assert "memory-1" in (await told(h, 1))[0]
+        await wait(h, clock, 7200)
+        assert len(h.texts()) == 1
+        await ask(h, "/start")
+        await wait(h, clock, 3600)
+        assert h.texts()[2:] == ["News"]
+        assert len(h.texts("9")) == 2
+
+
 async def test_the_operator_is_told_after_a_kill_too_and_no_second_time(tmp_path: Path, clock: Clock) -> None:
     async with open_house(tmp_path, clock, **OPERATED) as h:
         await ask(h, "/start", "9")
