@@ -21,6 +21,7 @@ from memory.files import is_user_id, make_folder, replace, sync_folder
 
 PLAN = "restore.json"
 _LOCK = "restore"  # held by many who have the database open, or by one who restores
+_NOT_THERE = (errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EEXIST)
 _PROBE = ".restoring-probe"
 _OURS = ("index", "exports")  # beside the database's own files: what is made from it, or for it
 
@@ -99,8 +100,8 @@ def prepare(data: Path, database: str, memory: Path, stamp: str) -> Plan:
             missing_ok=True
         )  # of one that was cut off before there was a plan, as what follows
         for empty in folder.parent.glob(f"{folder.name}.before-restore-*"):
-            (empty / _PROBE).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
+                (empty / _PROBE).unlink(missing_ok=True)
                 empty.rmdir()
     kept = _folder(
         data, [data.with_name(f"{data.name}.before-restore-{stamp}"), data / f".before-restore-{stamp}"]
@@ -131,13 +132,7 @@ def _folder(root: Path, places: list[Path]) -> Path:
         except OSError as exc:
             with contextlib.suppress(OSError):
                 place.rmdir()
-            if place == places[-1] or exc.errno not in (
-                errno.EXDEV,
-                errno.EACCES,
-                errno.EPERM,
-                errno.EROFS,
-                errno.EBUSY,
-            ):
+            if place == places[-1] or exc.errno not in _NOT_THERE:
                 raise
         else:
             return place

@@ -137,6 +137,43 @@ async def test_a_memory_folder_that_is_elsewhere_comes_back_there(tmp_path: Path
     assert result.output.count("What was there before") == 2
 
 
+async def test_where_nothing_can_be_kept_beside_it_is_kept_inside(tmp_path: Path) -> None:
+    """As where data_dir is a volume's mount: it can not be renamed, and beside it is another disk."""
+    data, memory = tmp_path / "data", tmp_path / "notes"
+    await lived(data, "first")
+    shutil.move(data / "memory", memory)
+    where = Place(data / "boswell.db", memory)
+    backup.make(tmp_path / "b.zip", where, "1", 0.0)
+    before = state(data, memory)
+    [file] = (memory / "memory-1").glob("*.md")
+    file.write_text("changed")
+    for folder in (data, memory):
+        folder.with_name(f"{folder.name}.before-restore-19700101T000000Z").touch()
+    _, kept = backup.restore(tmp_path / "b.zip", where, 0.0)
+    assert kept == [data / ".before-restore-19700101T000000Z", memory / ".before-restore-19700101T000000Z"]
+    assert state(data, memory) == before
+    assert (kept[1] / "memory-1" / file.name).read_text() == "changed"
+    backup.make(tmp_path / "again.zip", where, "1", 0.0)
+    _, kept = backup.restore(tmp_path / "again.zip", where, 1.0)
+    assert state(data, memory) == before
+
+
+@pytest.mark.parametrize("link", ["data", "memory"])
+async def test_a_folder_that_is_a_link_stays_one(tmp_path: Path, link: str) -> None:
+    data = tmp_path / "data"
+    await lived(data, "first")
+    real = tmp_path / "elsewhere"
+    leading = data if link == "data" else data / "memory"
+    shutil.move(leading, real)
+    leading.symlink_to(real)
+    backup.make(tmp_path / "b.zip", place(data), "1", 0.0)
+    before = state(data)
+    await lived(data, "second")
+    backup.restore(tmp_path / "b.zip", place(data), 0.0)
+    assert state(data) == before
+    assert leading.is_symlink()
+
+
 async def test_a_backup_is_made_while_boswell_runs_and_restored_only_when_it_does_not(tmp_path: Path) -> None:
     file = tmp_path / "b.zip"
     async with running(tmp_path, lambda request: Reply(f"You said {asked(request)}.")) as b:
