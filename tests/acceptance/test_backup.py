@@ -144,18 +144,18 @@ async def test_where_nothing_can_be_kept_beside_it_is_kept_inside(tmp_path: Path
     shutil.move(data / "memory", memory)
     where = Place(data / "boswell.db", memory)
     backup.make(tmp_path / "b.zip", where, "1", 0.0)
-    before = state(data, memory)
+    before = state(data, memory / "memory-1")
     [file] = (memory / "memory-1").glob("*.md")
     file.write_text("changed")
     for folder in (data, memory):
         folder.with_name(f"{folder.name}.before-restore-19700101T000000Z").touch()
     _, kept = backup.restore(tmp_path / "b.zip", where, 0.0)
     assert kept == [data / ".before-restore-19700101T000000Z", memory / ".before-restore-19700101T000000Z"]
-    assert state(data, memory) == before
+    assert state(data, memory / "memory-1") == before
     assert (kept[1] / "memory-1" / file.name).read_text() == "changed"
     backup.make(tmp_path / "again.zip", where, "1", 0.0)
     _, kept = backup.restore(tmp_path / "again.zip", where, 1.0)
-    assert state(data, memory) == before
+    assert state(data, memory / "memory-1") == before
 
 
 @pytest.mark.parametrize("link", ["data", "memory"])
