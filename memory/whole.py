@@ -61,7 +61,7 @@ def scratch(path: Path) -> Iterator[Path]:
         try:
             yield temporary
         finally:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
 
 
 def _alone(temporary: Path, path: Path) -> BinaryIO:
@@ -108,9 +108,16 @@ def sweep(folder: Path, prefix: str = "") -> None:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                _remove(path)
             finally:
                 os.close(descriptor)
+
+
+def _remove(temporary: Path) -> None:
+    """What SQLite lays beside a file goes first: it could not be found without the file."""
+    for beside in ("-journal", "-wal", "-shm"):
+        temporary.with_name(temporary.name + beside).unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)
 
 
 def below(folder: Path) -> Iterator[Path]:
