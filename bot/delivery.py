@@ -265,7 +265,7 @@ class Delivery:
         alone; it is removed when it was sent, or can not be.
         """
         limits = self._adapters[chat.platform].limits
-        stub = (stub or bool(file)) and limits.resend == "stub"
+        stub = (stub or (bool(file) and not via)) and limits.resend == "stub"
         cut = split_around_code if limits.files else split
         texts = [text] if file else cut(text, limits.max_chars, limits.length)
         parts = [
@@ -399,8 +399,9 @@ class Delivery:
                 part.message_id = (
                     ""  # it stayed behind; in the new chat that id may be another message of ours
                 )
-            except Refused as exc:
-                if replaced:
+            except (Refused, ChatGone) as exc:
+                # Where no file can go, words may: a slash command is answered in its own way
+                if replaced or (isinstance(exc, ChatGone) and not part.file):
                     await self._give_up(part, exc)
                     return
                 reference, replaced = f"t{part.turn_id}", True

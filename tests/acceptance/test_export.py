@@ -274,6 +274,16 @@ async def test_the_file_of_who_has_blocked_us_does_not_stay(tmp_path: Path) -> N
         assert waiting(tmp_path) == []
 
 
+async def test_who_asked_by_a_slash_command_and_can_get_no_file_is_told_so(tmp_path: Path) -> None:
+    async with house(tmp_path, echo()) as h:
+        h.adapter.trouble.append(("send_file", ChatGone("their direct messages are closed")))
+        await h.say("/export", "1", ROOM, via="token", message_id="")
+        await h.settled()
+        assert h.adapter.answers["token"].startswith(TOO_LARGE)
+        assert h.adapter.files == {}
+        assert waiting(tmp_path) == []
+
+
 async def test_a_file_that_waited_for_too_long_is_asked_for_again(tmp_path: Path) -> None:
     adapter = MemoryAdapter(resend="key")
     adapter.trouble.append(("send_file", Unavailable("down for long")))
@@ -467,6 +477,19 @@ async def test_discord_shows_the_file_to_its_asker_alone(tmp_path: Path) -> None
         assert "You said precious." in everything(opened(data))
         assert d.discord.texts(d.ROOM) == []
         await d.boswell.until(lambda: waiting(tmp_path / "data") == [])
+
+
+async def test_a_command_in_a_channel_of_who_can_not_be_written_to_is_answered_there_in_private(
+    tmp_path: Path,
+) -> None:
+    async with on_slack(tmp_path, lambda request: Reply("Noted.")) as s:
+        s.slack.first.scopes.discard("im:write")
+        s.slack.first.command(s.ROOM, s.ANNA, "export")
+        async with asyncio.timeout(10):
+            await s.slack.wait_for(lambda server: server.first.whispers(s.ROOM, s.ANNA))
+        [text] = s.slack.first.whispers(s.ROOM, s.ANNA)
+        assert text.startswith(TOO_LARGE)
+        assert s.slack.texts(s.ROOM) == []
 
 
 async def test_without_the_scope_slack_s_people_are_told_whom_to_ask(tmp_path: Path) -> None:
