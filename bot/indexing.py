@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -39,6 +40,9 @@ class Indexing:
         self._prefixes = prefixes
         self._quiet = quiet
         self._changed: dict[str, float] = {}  # user ids, and when something was last written for them
+        self.indexed: Callable[[str], None] = lambda _: (
+            None
+        )  # set by who wants to know whose index is up to date
         self._wake = asyncio.Event()
         self._passed = asyncio.Event()
         self._walked = asyncio.Event()
@@ -91,6 +95,7 @@ class Indexing:
         told = self._changed.get(user_id)
         try:
             await asyncio.to_thread(self.index.refresh, user_id)
+            self.indexed(user_id)
         except IndexUnusable as exc:
             log.warning("not_indexed", user=user_id, problem=str(exc))
         except Exception as exc:

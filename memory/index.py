@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date as Date  # noqa: N812 - `date` is the name of a field
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,6 +49,7 @@ _PLACE, _ROLE, _TEXT = 3, 5, 6  # columns of units_at
 _MOST_OPEN = 32  # indexes that are kept open for the next search
 _VERSION = zlib.crc32(f"{words.VERSION} {index_schema()}".encode()) & 0x7FFFFFFF
 _SQL = queries("index.sql")
+_BEST = itemgetter(1, 0)  # by the score; of equals the later one
 
 # What shows that a file is broken, or that the disk is. SQLite does not notice each wrong byte: then a value is odd.
 _FAULTS = (sqlite3.DatabaseError, OSError, ValueError, KeyError)
@@ -469,7 +471,7 @@ def _passages(
     connection: sqlite3.Connection, user_id: str, scores: Mapping[int, float], limit: int
 ) -> list[Passage]:
     """The best of what stands at these places; some are empty."""
-    spots = sorted(scores, key=lambda at: (scores[at], at), reverse=True)  # of equals the later one
+    spots = [at for at, _ in sorted(scores.items(), key=_BEST, reverse=True)]
     rows: dict[int, tuple[Any, ...]] = {}
     places: dict[int | None, Place | None] = {None: None}
     passages: list[Passage] = []
@@ -482,10 +484,8 @@ def _passages(
         some = limit - len(passages) + _SPARE
         now, spots = spots[:some], spots[some:]
         near = [at + distance for at in now for distance in range(-AROUND, AROUND + 1)]
-        rows.update(
-            (row[0], row) for row in connection.execute(_SQL["units_at"], {"spots": json.dumps(near)})
-        )
-        if any(row[_PLACE] not in places for row in rows.values()):
+        rows |= {row[0]: row for row in connection.execute(_SQL["units_at"], {"spots": json.dumps(near)})}
+        if {row[_PLACE] for row in rows.values()} - places.keys():
             places.update(units.places(connection).items())
         for at in [at for at in now if at in rows][: limit - len(passages)]:
             _, key, day, place, heading, role, text = rows[at]

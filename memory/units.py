@@ -30,6 +30,7 @@ Stamp = tuple[
 
 NOTE = -1  # the position of what stands before a section's messages
 COMMIT_UNITS = 5000  # between two commits: what a kill in a long rebuild makes it do again
+_LEAST = 100  # units that are worth merging
 _WORTH = 8  # merged when one in so many units is new: to merge is to write all of it
 _SETTLED = 2_000_000_000  # nanoseconds after which a file's times show every further change; some disks count in such steps
 _OUR_TIME = re.compile(r"\d\d:\d\d:\d\d \S+")
@@ -137,6 +138,7 @@ def update(
             now = scan(folder)
             batch = _Batch(connection, folder)
             finished = batch.run(now, done, go_on)
+            batch.count()
         added += batch.added
         if finished or not go_on():
             return done, added
@@ -147,6 +149,7 @@ class _Batch:
 
     def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
         self.added = 0
+        self._removed = 0
         self._run = connection.execute
         self._many = connection.executemany
         self._folder = folder
@@ -180,6 +183,10 @@ class _Batch:
             done[name] = (size, mtime_ns, ctime_ns)
         return True
 
+    def count(self) -> None:
+        """Keep how much there is to merge."""
+        self._run(_SQL["unmerged_add"], {"added": self.added, "removed": self._removed})
+
     def _replace(self, file: int, new: list[Unit]) -> None:
         """Make these the units of a file. A text that stays keeps its key."""
         old = defaultdict(list)
@@ -199,7 +206,7 @@ class _Batch:
         self._remove(removed)
         self._many(_SQL["units_move"], moved)
         self._add(file, added)
-        self._run(_SQL["unmerged_add"], {"added": len(added), "removed": len(removed)})
+        self._removed += len(removed)
 
     def _remove(self, gone: list[tuple[int, str]]) -> None:
         folded = [(key, words.fold(text)) for key, text in gone]
@@ -228,7 +235,7 @@ class _Batch:
 def merge(connection: sqlite3.Connection) -> None:
     """Merge the pieces of an index, if that is worth it: it is searched faster, and nothing is left of what was removed."""
     added, removed, all_ = connection.execute(_SQL["unmerged_get"]).fetchone()
-    if not removed and added * _WORTH <= all_:
+    if not removed and (added < _LEAST or added * _WORTH <= all_):
         return
     with transaction(connection):
         for query in ("stems_merge", "forms_merge", "unmerged_clear"):

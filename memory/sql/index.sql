@@ -18,7 +18,8 @@ SELECT id, place FROM places;
 INSERT INTO places (place) VALUES (:place) RETURNING id;
 
 -- name: units_of_file  What is indexed of a file.
-SELECT id, section, position, date, place, heading, role, text FROM units WHERE file = :file ORDER BY at;
+SELECT id, section, position, date, place, heading, role, text FROM units
+WHERE at BETWEEN :file << 40 AND ((:file + 1) << 40) - 1 ORDER BY at;
 
 -- name: units_last  The highest number that a unit ever had.
 SELECT seq FROM sqlite_sequence WHERE name = 'units';

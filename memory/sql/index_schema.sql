@@ -13,7 +13,7 @@ CREATE TABLE places (                               -- where something was said 
 ) STRICT;
 CREATE TABLE units (                                -- what is found: a message, a note, a fact
     id       INTEGER PRIMARY KEY AUTOINCREMENT,     -- of another text it is another
-    file     INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
+    file     INTEGER NOT NULL,
     section  INTEGER NOT NULL,                      -- counted in the file
     position INTEGER NOT NULL,                      -- counted in the section; -1: stands before its messages
     -- The order of everything: neighbours in a conversation are next to each other, and conversations far apart.
@@ -25,8 +25,6 @@ CREATE TABLE units (                                -- what is found: a message,
     text     TEXT NOT NULL
 ) STRICT;
 CREATE INDEX units_at ON units (at);
-CREATE INDEX units_file ON units (file);
-CREATE INDEX units_date ON units (date);
 CREATE VIRTUAL TABLE stems USING fts5(              -- words in all their forms
     text, content = '', tokenize = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
 );
