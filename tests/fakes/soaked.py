@@ -42,7 +42,7 @@ def serve(config_path: str, runs: str, logs: str, platform: str = "telegram") ->
         await asyncio.sleep(0.005)
         return f"noted {word}"
 
-    cast(dict[str, Tool], bot.tools.ALL)["note"] = tool(note)
+    cast(dict[str, tuple[Tool, ...]], bot.tools.ALL)["note"] = (tool(note),)
     agent = loaded.config.agent.model_copy(update={"tools": ("note",)})
     config = loaded.config.model_copy(update={"agent": agent})
     signal.signal(signal.SIGINT, signal.SIG_DFL)
