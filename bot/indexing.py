@@ -18,10 +18,9 @@ from memory.transcripts import Transcripts
 
 log = structlog.get_logger(__name__)
 
-QUIET = 30.0  # seconds without a turn of theirs after which a person's is indexed
-WALK = (
-    3600.0  # seconds between two looks at everybody's folder: edits by hand, and what an earlier process left
-)
+QUIET = 300.0  # seconds without a turn of theirs after which a person is indexed: the turns of a conversation in one go
+START = 30.0  # seconds until the first look at everybody's folder
+WALK = 3600.0  # and between two of them: for edits by hand, and for what an earlier process left
 IDLE = 4.0  # times as long as the work on one person took until the next one's: no more than a fifth of a processor
 
 
@@ -65,7 +64,9 @@ class Indexing:
 
     async def run(self) -> None:
         """Runs until cancelled; what is being indexed then is broken off."""
-        walk = time.monotonic() + self._quiet  # not at start: it would compete with the first answers
+        walk = time.monotonic() + min(
+            START, self._quiet
+        )  # not at once: it would compete with the first answers
         try:
             while True:
                 await self._until(min([walk, *self._due()]))
