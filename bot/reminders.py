@@ -61,39 +61,46 @@ def plan(phrase: when.Phrase, zone: str, now: float, bounds: Bounds, start: floa
     """When it is due, by the clock of the zone. What repeats begins no earlier than `start`. Raises `Impossible`."""
     until, note, asked = None, "", ""
     if phrase.until is not None:
-        until, _ = times.instant(phrase.until, zone)
+        until, _ = instant(phrase.until, zone)
     begin = now if start is None else max(now, start - 1)
     trigger: Trigger
     match phrase.when:
         case when.After(seconds):
             trigger = Once(now + seconds)
         case when.Once(at):
-            instant, note = times.instant(at, zone)
-            trigger, asked = Once(instant), f"{at:%H:%M}"
+            due_at, note = instant(at, zone)
+            trigger, asked = Once(due_at), f"{at:%H:%M}"
         case when.Every(seconds, None):
             trigger = Every(seconds, now + seconds if start is None else start)
         case when.Every(seconds, first) if first is not None:
-            anchor, note = times.instant(first, zone)
+            anchor, note = instant(first, zone)
             trigger, asked = Every(seconds, anchor), f"{first:%H:%M}"
         case when.Rule(cron):
             trigger = Cron(cron)
     if isinstance(trigger, Every) and trigger.seconds > MOST_SECONDS:
         raise Impossible("when_too_far_to_reckon")
-    try:
-        due = triggers.next_after(trigger, zone, begin)
-    except (OverflowError, ValueError, OSError):
-        due = None
-    if due is None or (isinstance(trigger, Once) and due <= now):
-        if isinstance(trigger, Once) and trigger.at <= now:
-            raise Impossible("when_past", time=f"{times.clock(trigger.at, zone):%Y-%m-%d %H:%M}")
-        raise Impossible("when_never")
-    if until is not None and until < due:
+    due = triggers.next_after(trigger, zone, begin)
+    if due is None and isinstance(trigger, Once):
+        raise Impossible("when_past", time=f"{times.clock(trigger.at, zone):%Y-%m-%d %H:%M}")
+    if due is None or (until is not None and until < due):
         raise Impossible("when_never")
     if bounds.days is not None and due > now + bounds.days * DAY:
         raise Impossible("reminder_too_far", days=bounds.days)
     if bounds.repeat is not None and (gap := times.shortest_gap(trigger, zone, due)) < bounds.repeat:
         raise Impossible("reminder_too_often", minutes=_minutes(gap), least=_minutes(bounds.repeat))
     return Plan(trigger, zone, due, until, note, asked)
+
+
+def instant(shown: datetime, zone: str) -> tuple[float, str]:
+    """As `times.instant`, for the years in which all clocks can be reckoned with."""
+    if shown.year < _FIRST_YEAR:
+        raise Impossible("when_past", time=f"{shown:%Y-%m-%d %H:%M}")
+    if shown.year > _LAST_YEAR:
+        raise Impossible("when_too_far_to_reckon")
+    return times.instant(shown, zone)
+
+
+_FIRST_YEAR, _LAST_YEAR = 1971, 9000
 
 
 def _minutes(seconds: float) -> str:

@@ -137,7 +137,7 @@ class _Asked:
             first = reminders.read(at, zone, shown).when
             if not isinstance(first, Once):
                 raise ToolProblem("Nothing was set. With repeat, at is the date and time when it begins.")
-            start, _ = times.instant(first.at, zone)
+            start, _ = reminders.instant(first.at, zone)
             phrase = _repeating(repeat, zone, first.at - timedelta(minutes=1), first.at.time())
         elif repeat:
             phrase = _repeating(repeat, zone, shown)

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.base import Chat, Person, Update
-from bot import triggers
+from bot import reminders, triggers
 from bot.events import ToolCall, Variables
 from bot.reminders import Bounds
 from bot.tools import ALL
 from bot.tools.base import ToolContext, ToolProblem
+from bot.tools.reminders import _Asked
 from bot.triggers import Cron, Every, Once, Trigger
+from bot.when import Impossible
 from memory import schedules
 from memory.database import Database, open_database
 from memory.schedules import Schedule
@@ -114,6 +118,8 @@ def vienna(text: str) -> float:
         ({"repeat": "every 2 hours"}, "2026-11-25 16:30", Every),
         ({"repeat": "20 minutes"}, "2026-11-25 14:50", Every),
         ({"repeat": "daily", "at": "08:30"}, "2026-11-26 08:30", Cron),
+        ({"repeat": "daily", "at": "2026-11-25T08:00"}, "2026-11-26 08:00", Cron),
+        ({"repeat": "every 2 days at 8:00", "at": "2026-11-20T08:00"}, "2026-11-26 08:00", Every),
         ({"repeat": "weekly", "at": "2026-12-04T18:15"}, "2026-12-04 18:15", Cron),
         ({"repeat": "weekdays at 8:30", "at": "2026-12-05T00:00"}, "2026-12-07 08:30", Cron),
         ({"repeat": "every 2 hours", "at": "2026-11-26T10:00"}, "2026-11-26 10:00", Every),
@@ -195,6 +201,12 @@ async def test_a_time_that_the_clocks_skip_or_repeat_is_told(anna: Anna) -> None
         ({"repeat": "daily at 9", "until": "2026-11-25T20:00"}, "never comes, or only after it shall end"),
         ({"repeat": "daily at 9", "until": "bananas"}, "I did not understand when “bananas” is."),
         ({"repeat": "every 999999 weeks"}, "too far ahead"),
+        ({"at": "0001-01-01T00:00"}, "1-01-01 00:00 has passed already."),
+        ({"at": "9999-12-31T23:59"}, "too far ahead to reckon with"),
+        ({"repeat": "daily at 9", "at": "9999-12-31T23:59"}, "too far ahead to reckon with"),
+        ({"repeat": "daily at 9", "until": "9999-12-31"}, "too far ahead to reckon with"),
+        ({"repeat": "daily at 9", "until": "0001-01-01T00:00"}, "1-01-01 00:00 has passed already."),
+        ({"in_minutes": 1e300}, "too far ahead"),
         ({"text": " \u200b ", "in_minutes": 5}, "There is nothing to remind of."),
         ({"text": "x" * 4001, "in_minutes": 5}, "It may have 4000 characters."),
     ],
@@ -317,3 +329,43 @@ async def test_in_a_group_those_that_were_set_there_are_listed_and_can_be_cancel
 async def test_a_number_that_is_none_of_theirs_cancels_nothing(anna: Anna, number: object) -> None:
     await anna.set(in_minutes=20)
     assert await anna.refused("cancel_reminder", id=number)
+
+
+# Whatever a model writes
+
+PIECES = """
+every day weekday other monday friday and until at on in the of month last 9 8:30 29 31 999999 months years weeks hours minutes
+february december noon midnight tomorrow tonight next * */5 0 mon-fri , 2026-11-27 2027-03-28T02:30 9999-12-31 0001-01-01 12pm
+evening starting from now 1.1.9999 1h30m
+"""
+words = st.none() | st.lists(st.sampled_from(PIECES.split()), max_size=6).map(" ".join) | st.text(max_size=20)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    words,
+    st.none() | st.floats(0.001, allow_nan=False),
+    words,
+    words,
+    st.sampled_from([VIENNA, "Australia/Lord_Howe"]),
+)
+def test_whatever_a_model_writes_it_is_a_time_to_come_that_can_be_told_or_a_sentence(
+    when: str | None, minutes: float | None, repeat: str | None, until: str | None, zone: str
+) -> None:
+    now = vienna("2026-11-25 14:30")
+    try:
+        plan = _Asked(when, minutes, repeat, until).plan(zone, now, Bounds(repeat=60))
+    except ToolProblem as exc:
+        told = str(exc)
+    except Impossible as exc:
+        told = reminders.impossible(exc)
+    else:
+        assert plan.first > now
+        assert plan.until is None or plan.until >= plan.first
+        trigger = triggers.dump(plan.trigger)
+        schedule = Schedule(
+            "reminder", "telegram", ANNA.id, {}, {}, "", "Tea", trigger, zone, plan.first, now
+        )
+        told = reminders.confirmed(schedule, plan)
+        assert reminders.line(schedule).endswith(": Tea")
+    assert told
