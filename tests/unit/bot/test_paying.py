@@ -81,6 +81,11 @@ async def begun(database: Database, turn: int = 1) -> Stream:
     def unit(tx: Tx) -> Stream:
         opened = tx.one("stream_open", key="k", at=1.0)
         made = Streams(database).load(tx, opened["id"], 1.0)
+        tx._connection.execute(
+            "INSERT INTO inbox (id, source, key, platform, state, received_at) VALUES (?1, 'x', ?1, 'x', 'waiting', 1) "
+            "ON CONFLICT DO NOTHING",
+            (turn,),
+        )
         made.claim = inbox.claim(tx, turn, opened["id"], "", [], 1.0)
         return made
 
