@@ -6,7 +6,8 @@ An update's way through it, in order:
     engine                keeps it in the inbox; per stream one after the other, streams side by side
     access                is this person let in, is it for us, is it a command
     setup                 what of the configuration works on turns, replaced whole at a reload
-    turns                 one update worked through to its end, in guarded transactions; room: what a group said before
+    turns                 one update worked through to its end; answering: a turn of the agent, in guarded transactions
+      room                what a group said before
     limits                what it may cost: booked before each call, settled after it; usage: the reports; places: turns at a time
     asides, commands      what is answered without a model; pairing: letting strangers in; linking: who is one person
     agent                 the loop of model and tools, on a `stream` (a durable log and a bus) of `events`

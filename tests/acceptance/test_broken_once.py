@@ -10,9 +10,9 @@ import pytest
 
 from adapters.base import Chat, Person, Unavailable
 from bot import agent, engine, sentences
+from bot.answering import MOST_ATTEMPTS
 from bot.events import ToolCall, UserSaid
 from bot.models.base import ModelRequest
-from bot.turns import MOST_ATTEMPTS
 from memory.database import Database
 from memory.transcripts import Known, Message, Transcripts, TurnRecord
 from tests.fakes.house import house

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.telegram import updates
-from bot import agent, turns
+from bot import agent, answering
 from bot.cli import shared
 from bot.dead import keeps
 from bot.errors import BoswellError, ModelError
@@ -166,6 +166,7 @@ async def test_a_turn_that_broke_by_our_own_fault_is_kept_and_answered_on_retry(
             [letter] = await waits(b)
         assert letter["kind"] == "turn"
         assert letter["problem"].startswith("failed:")
+        await b.telegram.wait_for(lambda server: "(ref " in server.chat(1).texts[-1], 10)
         [apology] = b.telegram.chat(1).texts
         assert f"(ref {letter['id']})" in apology
         shown = await b.boswell("dead", "show", letter["id"])
@@ -178,13 +179,13 @@ async def test_a_turn_that_broke_by_our_own_fault_is_kept_and_answered_on_retry(
 async def test_a_turn_that_was_given_up_after_many_attempts_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "MOST_ATTEMPTS", 0)
+    monkeypatch.setattr(answering, "MOST_ATTEMPTS", 0)
     async with running(tmp_path, echo) as b:
         b.telegram.say(1, 1, WORDS)
         [letter] = await waits(b)
         assert (letter["kind"], letter["problem"]) == ("turn", "failed:attempts")
         assert not b.model.requests
-        monkeypatch.setattr(turns, "MOST_ATTEMPTS", 12)
+        monkeypatch.setattr(answering, "MOST_ATTEMPTS", 12)
         await b.boswell("dead", "retry", "--all")
         await b.answered(1, f"You said: {WORDS}")
 

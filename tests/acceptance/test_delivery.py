@@ -231,6 +231,6 @@ async def test_an_unfinished_preview_of_a_failed_start_does_not_outlive_its_turn
             await h.say(f"m{n}")
         await h.settled()
         assert not h.parts.delivery._previews
-        assert not h.parts.turns._calls
+        assert not h.parts.turns.answering._calls
         assert not h.parts.engine._lanes
         assert not h.parts.engine._known

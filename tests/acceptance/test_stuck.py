@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import turns
+from bot import answering
 from bot.models.base import ModelEvent, ModelRequest
 from tests.fakes.house import house
 from tests.fakes.scripted_model import ScriptedModel
@@ -33,7 +33,7 @@ class Deaf(ScriptedModel):
 async def test_a_turn_that_does_not_heed_its_time_out_ends_with_a_sentence_and_the_next_one_is_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "GRACE", 0.1)
+    monkeypatch.setattr(answering, "GRACE", 0.1)
     async with house(tmp_path, Deaf(lambda request: "Here I am.")) as h:
         h.parts.turns.setup.turn_timeout = 0.1
         await h.say("hello")
