@@ -55,7 +55,11 @@ def scan(folder: Path) -> dict[str, Stamp]:
     """The files of a folder that have units, as they are now."""
     found: dict[str, Stamp] = {}
     try:
-        with os.scandir(folder) as entries:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return found
+    try:
+        with os.scandir(fd) as entries:  # of an open folder: so that its path is walked once and not for each file
             for entry in entries:
                 if not _counts(entry.name):
                     continue
@@ -65,8 +69,8 @@ def scan(folder: Path) -> dict[str, Stamp]:
                     continue
                 if stat.S_ISREG(now.st_mode):
                     found[entry.name] = (now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+    finally:
+        os.close(fd)
     return found
 
 
