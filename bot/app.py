@@ -30,6 +30,7 @@ from bot.commands import menu
 from bot.delivery import Delivery
 from bot.engine import Engine, SqliteEngine
 from bot.exports import Exports
+from bot.filling import Filling
 from bot.forgetting import Eraser, Forgetting
 from bot.gone import Notices, unreachable
 from bot.health import Health, Vitals, keep
@@ -37,6 +38,7 @@ from bot.indexing import Indexing
 from bot.linking import Linking
 from bot.metrics import Counters, Metrics
 from bot.models.base import Model
+from bot.models.embedding import Embedder
 from bot.pairing import Approvals
 from bot.reload import Reloader
 from bot.retention import keep_to
@@ -45,7 +47,7 @@ from bot.setup import Setup
 from bot.turns import Turns
 from bot.watch import Watch
 from config import Config
-from config.schema import AccessConfig
+from config.schema import AccessConfig, EmbeddingsConfig
 from memory import calls, erase, leases, links, people
 from memory import dead as letters
 from memory.database import Database, Tx, open_database
@@ -76,8 +78,12 @@ def build_setup(
     approved: set[str],
     metrics: Metrics | None = None,
     breakers: Breakers | None = None,
+    embedders: dict[EmbeddingsConfig, Embedder] | None = None,
 ) -> Setup:
-    """What works on turns. `built` has models that can be used as they are; those that are missing are added to it."""
+    """What works on turns. `built` has models that can be used as they are; those that are missing are added to it.
+
+    So it is with `embedders`.
+    """
     from bot.tools import named
 
     def chain(name: str | None) -> tuple[Model, ...]:
@@ -101,7 +107,11 @@ def build_setup(
         breakers=breakers or Breakers(),
     )
     chains = {there.model: chain(there.model) for there in config.chats.values() if there.model is not None}
-    return Setup(config, agent, Gate(config.access, approved), chains)
+    embeddings, embedders = config.memory.embeddings, {} if embedders is None else embedders
+    if embeddings is not None and embeddings not in embedders:
+        embedders[embeddings] = models.build_embedder(embeddings)
+    embedder = None if embeddings is None else embedders[embeddings]
+    return Setup(config, agent, Gate(config.access, approved), chains, embedder)
 
 
 def database_path(config: Config) -> Path:
@@ -156,12 +166,14 @@ async def run(
             stack.push_async_callback(_close, connected[name])
         built: dict[str, Model] = {}
         stack.push_async_callback(_close_all, built)
+        embedders: dict[EmbeddingsConfig, Embedder] = {}
+        stack.push_async_callback(_close_all, embedders)
         traces = telemetry.start(os.environ)
         if traces is not None:
             stack.push_async_callback(traces.close)
         served = http and ("server" in config.model_fields_set or any(a.routes for a in connected.values()))
         metrics = Counters(traces) if served else Metrics(traces)
-        setup = build_setup(config, built, set(), metrics)
+        setup = build_setup(config, built, set(), metrics, embedders=embedders)
         # What was imported stays for good: keep the collector from ever going through it (it was off until here).
         gc.freeze()
         gc.enable()
@@ -172,7 +184,7 @@ async def run(
             async with asyncio.TaskGroup() as tasks:
                 house = assemble(config, connected, setup, database, journal, tasks, metrics=metrics)
                 if path is not None:
-                    reloader = _reloader(path, hangup, config, house, built, tasks)
+                    reloader = _reloader(path, hangup, config, house, built, embedders, tasks)
                     tasks.create_task(reloader.run(), name="reload")
                 await house.approvals.refresh()
                 await house.forgetting.catch_up()
@@ -202,6 +214,7 @@ class House:
     closer: Closer
     scheduler: Scheduler
     forgetting: Forgetting
+    filling: Filling
 
 
 def assemble(
@@ -245,6 +258,9 @@ def assemble(
     journal.wrote = indexing.changed
     tasks.create_task(indexing.run(), name="search index")
     turns = Turns(database, setup, delivery, journal, Facts(config.memory_path), exports, index, now, metrics)
+    filling = Filling(turns, tuple(f"{name}-" for name in connected))
+    indexing.indexed = filling.indexed
+    tasks.create_task(filling.run(), name="vectors")
     engine = SqliteEngine(database, turns, tasks, locks_path(config), config.streams.on_busy, now)
     approvals = Approvals(database, engine, setup.gate.approved, frozenset(connected))
     retry = partial(dead.take_up, database, connected, engine, delivery)
@@ -270,7 +286,7 @@ def assemble(
 
     turns.report = report
     tasks.create_task(watch.run(), name="watch")
-    return House(delivery, turns, engine, journal, approvals, Closer(turns), scheduler, forgetting)
+    return House(delivery, turns, engine, journal, approvals, Closer(turns), scheduler, forgetting, filling)
 
 
 def _reloader(
@@ -279,31 +295,38 @@ def _reloader(
     config: Config,
     house: House,
     built: dict[str, Model],
+    embedders: dict[EmbeddingsConfig, Embedder],
     tasks: asyncio.TaskGroup,
 ) -> Reloader:
     """What applies a changed configuration: everything new is built first, then put in place in one step."""
 
     def apply(old: Config, new: Config) -> None:
         same = {name: built[name] for name in built if new.models.get(name) == old.models.get(name)}
+        kept = {one: embedders[one] for one in embedders if one == new.memory.embeddings}
+        retired = house.turns.setup
         setup = build_setup(
-            new, same, house.turns.setup.gate.approved, house.turns.metrics, house.turns.setup.agent.breakers
+            new, same, retired.gate.approved, house.turns.metrics, retired.agent.breakers, kept
         )
-        retired, gone = (
-            house.turns.setup,
-            [built[name] for name in built if same.get(name) is not built[name]],
-        )
+        gone: list[Model | Embedder] = [
+            *(built[name] for name in built if same.get(name) is not built[name]),
+            *(embedders[one] for one in embedders if kept.get(one) is not embedders[one]),
+        ]
         built.clear()
         built.update(same)
+        embedders.clear()
+        embedders.update(kept)
         house.turns.setup = setup
         house.turns.places.resize(setup.concurrent_turns, setup.total_concurrent_turns)
         house.engine.on_busy = new.streams.on_busy
         house.scheduler.readmit()
+        if new.memory.embeddings != old.memory.embeddings:
+            tasks.create_task(house.filling.everybody(), name="vectors of everybody")
         tasks.create_task(_retire(retired, gone), name="models of the configuration before")
 
     return Reloader(path, hangup, config, apply)
 
 
-async def _retire(setup: Setup, gone: Sequence[Model]) -> None:
+async def _retire(setup: Setup, gone: Sequence[Model | Embedder]) -> None:
     """Close models once the last turn that uses them is over."""
     try:
         await setup.unused()
@@ -465,7 +488,7 @@ async def _lease(stack: AsyncExitStack, config: Config, name: str) -> None:
             return
 
 
-async def _close_all(built: Mapping[str, Model]) -> None:
+async def _close_all(built: Mapping[Any, Model | Embedder]) -> None:
     for model in built.values():
         await _close(model)
 

@@ -12,8 +12,9 @@ from bot import models
 from bot.errors import ModelError
 from bot.events import UserSaid
 from bot.models.base import ModelRequest
+from bot.models.embedding import EMBEDDINGS
 from config import Config
-from config.schema import ModelConfig
+from config.schema import EmbeddingsConfig, ModelConfig
 
 
 async def check(config: Config, names: Sequence[str]) -> list[Finding]:
@@ -23,6 +24,8 @@ async def check(config: Config, names: Sequence[str]) -> list[Finding]:
         findings += await _platform(name, getattr(config.adapters, name))
     for name, settings in config.models.items():
         findings.append(await _model(name, settings))
+    if config.memory.embeddings is not None:
+        findings.append(await _embedder(config.memory.embeddings))
     return findings
 
 
@@ -50,3 +53,15 @@ async def _model(name: str, settings: ModelConfig) -> Finding:
     except ModelError as exc:
         return Finding(False, f"model {name}", exc.problem)
     return Finding(True, f"model {name}", f"{model.label} answers")
+
+
+async def _embedder(settings: EmbeddingsConfig) -> Finding:
+    try:
+        embedder = models.build_embedder(settings)
+        try:
+            await embedder.embed(["ready"])
+        finally:
+            await embedder.close()
+    except ModelError as exc:
+        return Finding(False, EMBEDDINGS, exc.problem)
+    return Finding(True, EMBEDDINGS, f"{settings.model or settings.provider} answers")

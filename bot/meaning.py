@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from sqlite3 import Connection
 from typing import TypeVar
@@ -45,18 +46,29 @@ LEFT_FOR_TALKING = 0.5  # of each limit: what was said long ago must not take th
 PROBE = "Good morning"  # no model has anything against it
 
 
+class _Gone(Exception):
+    """They were forgotten meanwhile."""
+
+
 class _NoVector(ModelUnavailable):
     """The answer holds numbers that are no vectors, or not of the length of all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Whom a call counts for; `turn_id` is 0 outside of turns."""
+    """Whom a call counts for; `turn_id` is 0 outside of turns. `there` tells whether they are known yet."""
 
     user_id: str
     chat_key: str
     zone: str
     turn_id: int = 0
+    there: Callable[[], bool] = lambda: True
+
+    @classmethod
+    def of(cls, user_id: str, zone: str) -> Payer:
+        """For what is nobody's turn. As if it were said in private, where a chat has its person's id."""
+        platform, _, native = user_id.partition("-")
+        return cls(user_id, f"{platform}:{native}:", zone)
 
 
 class Meanings:
@@ -92,12 +104,20 @@ class Meanings:
             return None
         return None if vector is None else Meaning(self._model, vector)
 
-    async def fill(self, index: Index, payer: Payer) -> None:
+    async def fill(
+        self, index: Index, user_id: str, zone: str, there: Callable[[], bool] = lambda: True
+    ) -> None:
         """Make all vectors that are missing of a person's index, the newest first.
 
-        Each call's are kept at once: cut off anywhere, it goes on from there. Raises `ModelError`, `LimitReached` and what
-        `Index.use` does.
+        Each call's are kept at once: cut off anywhere, it goes on from there. `there` tells, inside the database's transactions,
+        whether there is anything of theirs yet: for who was forgotten nothing is booked. Raises `ModelError`, `LimitReached`,
+        sqlite3.Error, and what `Index.use` does.
         """
+        payer = Payer.of(user_id, zone)
+        with suppress(_Gone):
+            await self._fill(index, replace(payer, there=there))
+
+    async def _fill(self, index: Index, payer: Payer) -> None:
         if self.embedder.size is None:
             if not await self._use(index, payer, self._behind):
                 return
@@ -181,6 +201,8 @@ class Meanings:
                 raise ModelUnavailable(name, f"no answer within {QUESTION_SECONDS:g} s") from exc
 
     def _reserve(self, tx: Tx, payer: Payer, most: int, asked: bool) -> int:
+        if not payer.there():
+            raise _Gone
         who = payer.user_id, payer.chat_key, payer.zone
         at, name = self._now(), self.embedder.name
         reservation = self._limits.reserve(tx, payer.turn_id, *who, name, most, 0, at)

@@ -6,30 +6,45 @@ A reload replaces it whole, and a running turn keeps the one it began with.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from adapters.base import Chat, Person
 from bot.access import Gate
 from bot.agent import Agent
 from bot.limits import Limits
+from bot.metrics import Metrics
 from bot.models.base import Model
+from bot.models.embedding import EMBEDDINGS, Embedder
 from bot.reminders import Bounds
 from config import Config
 from config.schema import ChatConfig, GroupsConfig, Price
+from memory.database import Database
+
+if TYPE_CHECKING:
+    from bot.meaning import Meanings
 
 
 class Setup:
-    """`chains` has, for each model that `chats` names, that model and its fallbacks."""
+    """`chains` has, for each model that `chats` names, that model and its fallbacks; `embedder` is for search by meaning."""
 
     def __init__(
-        self, config: Config, agent: Agent, gate: Gate, chains: Mapping[str, Sequence[Model]] | None = None
+        self,
+        config: Config,
+        agent: Agent,
+        gate: Gate,
+        chains: Mapping[str, Sequence[Model]] | None = None,
+        embedder: Embedder | None = None,
     ) -> None:
         self.agent = agent
         self.gate = gate
+        self.embedder = embedder
         self.groups: GroupsConfig = config.groups
-        self.prices: Mapping[str, Price] = {name: model.price for name, model in config.models.items()}
+        self.prices: dict[str, Price] = {name: model.price for name, model in config.models.items()}
+        if config.memory.embeddings is not None:
+            self.prices[EMBEDDINGS] = Price(input=config.memory.embeddings.price)
         self.limits = Limits(config.limits, self.prices, config.memory.timezone)
         self.concurrent_turns = config.limits.concurrent_turns
         self.total_concurrent_turns = config.limits.total_concurrent_turns
@@ -84,6 +99,15 @@ class Setup:
                 agent = replace(agent, models=self._chains[there.model])
             self._agents[there] = agent
         return agent
+
+    def meanings(self, database: Database, now: Callable[[], float], metrics: Metrics) -> Meanings | None:
+        """Who tells what texts mean; None where search is by words alone."""
+        if self.embedder is None:
+            return None
+        from bot.meaning import Meanings  # it needs numpy
+
+        price = self.prices.get(EMBEDDINGS) or Price()
+        return Meanings(self.embedder, price, self.limits, self.agent.breakers, database, now, metrics)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -75,6 +75,11 @@ class Query:
     def __bool__(self) -> bool:
         return bool(self.phrases or self.words or self.beginnings)
 
+    @property
+    def exact(self) -> bool:
+        """Whether more is asked for than words: who asks so wants to see that and nothing else."""
+        return bool(self.phrases or self.beginnings)
+
 
 def parse(query: str) -> Query:
     """The query of a person: words, "quoted phrases" and beginnings*. There is nothing that it must not hold."""

@@ -5,8 +5,11 @@ Only the one that is asked for is imported.
 
 from __future__ import annotations
 
+import importlib.util
+
+from bot.errors import ModelRejected
 from bot.models.base import Model
-from bot.models.embedding import Embedder
+from bot.models.embedding import EMBEDDINGS, Embedder
 from config.schema import EmbeddingsConfig, ModelConfig
 
 
@@ -35,6 +38,10 @@ def build_embedder(config: EmbeddingsConfig) -> Embedder:
 
     Raises `ModelRejected` if it can never work: a package that it needs is not installed.
     """
+    if importlib.util.find_spec("numpy") is None:
+        raise ModelRejected(
+            EMBEDDINGS, "package 'numpy' is not installed; pip install 'boswell[meaning]', or remove the key"
+        )
     match config.provider:
         case "openai":
             from bot.models.openai import OpenAIEmbedder

@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
@@ -21,9 +21,16 @@ from memory.facts import Facts
 from memory.index import Index
 from memory.transcripts import Transcripts
 
+if TYPE_CHECKING:
+    from memory.vectors import Meaning
+
 
 class ToolProblem(Exception):
     """Raised by a tool to tell the model something. The message is one short safe sentence."""
+
+
+AskMeaning = Callable[[str], Awaitable["Meaning | None"]]
+"""What a question means, in time or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class ToolContext:
     database: Database | None = None
     facts: Facts | None = None
     index: Index | None = None
+    meaning: AskMeaning | None = None
     reminders: Bounds = UNBOUNDED
     stir: Callable[[], None] = lambda: None
 

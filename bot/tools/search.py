@@ -16,10 +16,11 @@ from pydantic import Field
 from bot.events import Variables
 from bot.excerpts import Excerpt, excerpts
 from bot.scope import reach
-from bot.tools.base import ToolContext, ToolProblem
+from bot.tools.base import AskMeaning, ToolContext, ToolProblem
 from bot.tools.history import from_elsewhere, read_day
 from memory.index import Index
 from memory.transcripts import escape, local_time, render
+from memory.words import parse
 
 MAX_CHARS = 16_000  # of an answer to a model: about 4,000 tokens
 MESSAGE_CHARS, AROUND_CHARS = 1500, 500  # of a message that was found, and of one beside it
@@ -44,7 +45,7 @@ async def search_history(
     if context.index is None:
         raise RuntimeError("the runner gave no index to a tool that needs it")
     first, last = days(context.variables, context.now(), start, end)
-    found = await find(context.index, context.variables, words, first, last)
+    found = await find(context.index, context.variables, words, first, last, context.meaning)
     if not found:
         where = "" if context.variables.private else " in this chat"
         return f"Nothing was found{where} for these words{_between(first, last)}."
@@ -68,11 +69,16 @@ async def find(
     query: str,
     first: Date | None,
     last: Date | None,
+    meaning: AskMeaning | None = None,
     *,
     chars: int = MESSAGE_CHARS,
     around: int = AROUND_CHARS,
 ) -> list[Excerpt]:
-    """What the asker's files have for a query, as far as it may be told where they ask; best first."""
+    """What the asker's files have for a query, as far as it may be told where they ask; best first.
+
+    Where `meaning` tells in time what the query means, what means alike as well.
+    """
+    asked = parse(query)
     search = partial(
         index.search,
         variables.people,
@@ -81,6 +87,7 @@ async def find(
         last=last,
         allowed=reach(variables),
         limit=PASSAGES,
+        meaning=await meaning(query) if meaning and asked and not asked.exact else None,
     )
     passages = await asyncio.to_thread(search)
     return [
