@@ -266,6 +266,8 @@ class Answering:
             for event in turn.stream.of_turn(turn.claim.turn_id)
             if isinstance(event, UserSaid) and not event.relayed and not own.is_own(turn.job.update)
         )
+        meanings = turn.setup.meanings(self._turns.database, self._turns.now, self._turns.metrics)
+        who = variables.user_id, variables.chat_key, variables.timezone, turn.claim.turn_id
         return ToolContext(
             variables,
             self._turns.journal.transcripts,
@@ -276,6 +278,7 @@ class Answering:
             database=self._turns.database,
             facts=self._turns.facts,
             index=self._turns.index,
+            meaning=meanings.asked_by(*who) if meanings else None,
             reminders=turn.setup.reminders,
             stir=lambda: self._turns.stir(),
         )

@@ -29,6 +29,7 @@ from bot.events import Usage
 from bot.limits import Limits, bound, cost
 from bot.metrics import Metrics
 from bot.models.embedding import Embedded, Embedder
+from bot.tools.base import AskMeaning
 from config.schema import Price
 from memory import vectors
 from memory.database import Database, Tx
@@ -103,6 +104,10 @@ class Meanings:
             log.info("search_by_words_alone", reason=type(exc).__name__, problem=str(exc))
             return None
         return None if vector is None else Meaning(self._model, vector)
+
+    def asked_by(self, user_id: str, chat_key: str, zone: str, turn_id: int = 0) -> AskMeaning:
+        """`of`, for questions that count for this person."""
+        return partial(self.of, payer=Payer(user_id, chat_key, zone, turn_id))
 
     async def fill(
         self, index: Index, user_id: str, zone: str, there: Callable[[], bool] = lambda: True

@@ -1,4 +1,4 @@
-"""`/search`: what was said before, found by its words without a model."""
+"""`/search`: what was said before, found without a model that speaks."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ async def search(ctx: CommandContext) -> Answer:
     variables = await turns.variables(ctx.job.update, await turns.zone(ctx.user_id))
     try:
         first, last = days(variables, turns.now(), *(span.group("start", "end") if span else (None, None)))
+        meanings = turns.setup.meanings(turns.database, turns.now, turns.metrics)
+        who = variables.user_id, variables.chat_key, variables.timezone
+        meaning = meanings.asked_by(*who) if meanings else None
         found = await find(
-            turns.index, variables, words, first, last, chars=MESSAGE_CHARS, around=AROUND_CHARS
+            turns.index, variables, words, first, last, meaning, chars=MESSAGE_CHARS, around=AROUND_CHARS
         )
     except ToolProblem as exc:
         return Answer(str(exc))
