@@ -452,6 +452,7 @@ def request_bound(request: ModelRequest) -> int:
         # Where a request offers no tools, those of its history may have to be declared all the same.
         total += 3 * bound(call.name) + len(json.dumps(arguments(call))) + 2 * CALL_BOUND
     for tool in request.tools:
-        # Twice: providers write the schema anew, some of them indented.
-        total += 2 * len(json.dumps([tool.name, tool.description, tool.parameters])) + CALL_BOUND
+        # Our own plain English: at least two letters to a token. Providers write the schema anew, some of them indented,
+        # and then it is up to twice as long.
+        total += len(json.dumps([tool.name, tool.description, tool.parameters])) + CALL_BOUND
     return total + (TOOLS_BOUND if calls or request.tools else 0)

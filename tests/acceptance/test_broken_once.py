@@ -193,7 +193,7 @@ async def test_a_turn_that_is_cut_off_again_and_again_is_given_up_with_a_sentenc
         await h.say("kills it")
         await asyncio.wait_for(asked_for.wait(), 10)
         for _ in range(MOST_ATTEMPTS):  # as many processes died of it
-            await h.database.write(lambda tx: tx.one("turn_begin", id=1, stream_id=1, at=0.0))
+            await h.database.write(lambda tx: tx.one("turn_begin", id=1, stream_id=1, user_id="", at=0.0))
     async with house(tmp_path, model, adapter=adapter) as h:
         await h.settled()
         assert h.texts() == [f"{sentences.GIVEN_UP} (ref t1)"]
