@@ -38,7 +38,7 @@ def main() -> int:
         "--only",
         nargs="+",
         metavar="PROGRAM",
-        help="boswell, bare, lean, ag2, chat, long, slack, schedules; printed, not kept",
+        help="boswell, bare, lean, ag2, chat, long, slack, schedules, search; printed, not kept",
     )
     options = parser.parse_args()
     quick, only = options.quick, options.only
@@ -82,6 +82,17 @@ def main() -> int:
             from benchmarks.schedules import measure_pending
 
             results["schedules"] = attempt("reminders that wait", lambda: measure_pending(there, rounds))
+        if wanted("search"):
+            from benchmarks.search import measure_turns
+
+            turns = attempt("turns beside the search index", lambda: measure_turns(there, rounds))
+            results["search"] = turns or {}
+    if wanted("search"):
+        from benchmarks.search import measure_search
+
+        people = 20 if quick else 1000
+        queries = attempt("search", lambda: measure_search(people, 1000, rounds))
+        results["search"] |= {**(queries or {}), "people": people}
     if wanted("chat"):
         command = [sys.executable, "-m", "bot.cli", "chat"]
         measured = [attempt("boswell chat", lambda: measure_prompt(command, PROMPT)) for _ in range(rounds)]

@@ -59,6 +59,11 @@ LONG = Program(
 )
 
 
+def beside_boswell(name: str) -> Program:
+    """A variant of it, from `programs`."""
+    return Program(name, f"Boswell, {name}", _boswell([str(PROGRAMS / f"{name}.py")]))
+
+
 def ag2() -> Program:
     """The ag2 handler, in an environment of its own that is made once. Raises `Failed` where it can not be installed."""
     pins = HERE / "requirements-ag2.txt"

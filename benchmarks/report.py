@@ -101,6 +101,7 @@ def render(results: Mapping[str, Any]) -> str:
         f"| {t['what']} | {t['target']} | {t['measured']} | {t['verdict']} |" for t in results["targets"]
     ]
     lines += _schedules(results.get("schedules"))
+    lines += _search(results.get("search", {}))
     if results["problems"]:
         lines += ["", "Not measured:", "", *(f"- {problem}" for problem in results["problems"])]
     return "\n".join(lines) + "\n"
@@ -118,6 +119,30 @@ def _schedules(found: Mapping[int, Mapping[str, float]] | None) -> list[str]:
         "| reminders that are not due | time to ready, s | CPU to ready, s | a look of the scheduler, µs | a firing, ms |",
         "|---:|---:|---:|---:|---:|",
         *rows,
+    ]
+
+
+def _search(found: Mapping[str, Any]) -> list[str]:
+    if "search_ms" not in found:
+        return []
+    rows = (
+        ("a search, its files looked through, with its passages and their neighbours, ms", "search_ms", 2),
+        ("the first search of a person since the start, ms", "first_ms", 2),
+        ("the bare FTS5 query of the same words, in a table of that person alone, ms", "own_ms", 2),
+        (
+            "the bare FTS5 query of the same words, in one table of everybody with a column for who, ms",
+            "everybody_ms",
+            2,
+        ),
+        ("indexes made anew, lines a second", "rebuild_lines_per_second", 0),
+        ("size of the indexes, to the transcripts", "index_to_text", 1),
+    )
+    head = f"search in {found['lines']:,.0f} lines of {found['people']:,} people"
+    return [
+        "",
+        f"| {head} | |",
+        "|---|---:|",
+        *(f"| {what} | {found[key]:,.{n}f} |" for what, key, n in rows),
     ]
 
 
@@ -174,6 +199,21 @@ def targets(results: Mapping[str, Any]) -> list[dict[str, str]]:
             ("fire_ms", "a firing"),
         ):
             row(f"{what} with {max(found):,} reminders that are not due, to none", many[key] / few[key], 1.2)
+    search = results.get("search", {})
+    if "search_ms" in search:
+        row(
+            "a person's search, to the bare FTS5 query in one table of everybody",
+            search["search_ms"] / search["everybody_ms"],
+            1.5,
+        )
+        row(
+            "the same, to the bare FTS5 query in a table of that person alone",
+            search["search_ms"] / search["own_ms"],
+            1.5,
+        )
+    if "indexed_cpu_ms" in search:
+        ratio = search["indexed_cpu_ms"] / search["unindexed_cpu_ms"]
+        row("CPU per turn with the search index, all that is indexed included, to without", ratio, 1.05)
     if long := results.get("long"):
         ratio = long["late_ms"] / long["early_ms"]
         row(f"CPU of turn {long['late']:g}, to turn 10 of the same conversation", ratio, 1.2)
