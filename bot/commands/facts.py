@@ -9,6 +9,7 @@ from adapters.base import clean
 from bot.commands.base import Answer, CommandContext
 from bot.events import Variables
 from bot.scope import place_of, said_at
+from bot.tools.base import ToolProblem
 from bot.tools.facts import MAX_CHARS, Kept, about, begin, begun, erase, named, visible, write
 from memory.facts import Fact, FactsFull
 from memory.transcripts import local_time
@@ -43,6 +44,8 @@ async def _add(ctx: CommandContext, variables: Variables, text: str) -> Answer:
         kept = await asyncio.to_thread(write, turns.facts, variables, text, day, place_of(update.chat))
     except FactsFull:
         return Answer(ctx.say("facts_full"))
+    except ToolProblem as exc:
+        return Answer(str(exc))
     return Answer(ctx.say("fact_kept", id=kept.fact.id, text=_flat(kept.fact.text)))
 
 

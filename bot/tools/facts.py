@@ -125,12 +125,10 @@ async def forget_fact(
     context: ToolContext, fact: Annotated[str, Field(description="The fact's id, or its words.")]
 ) -> str:
     """Erase a fact of the person who asks, without a trace, because they want it forgotten. To change one, use remember."""
-    store, variables, key, database = (
-        _store(context),
-        context.variables,
-        context.idempotency_key,
-        context.database,
-    )
+    if not context.said:
+        raise ToolProblem("Nothing was forgotten: the person has not asked for it themselves.")
+    store, variables = _store(context), context.variables
+    key, database = context.idempotency_key, context.database
     ids = await begun(database, key) if database is not None else None
     if ids is None:
         found = await asyncio.to_thread(find, store, variables, fact)
@@ -148,7 +146,7 @@ async def forget_fact(
             await begin(database, key, context.now(), ids)
     for id_ in ids:
         await asyncio.to_thread(erase, store, variables, id_)
-    return f"Forgotten: {', '.join(ids)}. It is in the list of facts no more; the transcripts of the conversations still have it."
+    return f"Forgotten: {', '.join(ids)}. The list of facts has it no more; the transcripts of the conversations still do."
 
 
 async def _said(context: ToolContext, quote: str) -> bool:
@@ -197,7 +195,7 @@ def write(
 ) -> Kept:
     """Keep what the asker said, if it is not known; what it replaces becomes a former fact, in whichever folder it is.
 
-    Harmless to repeat. Raises `ToolProblem` if there is no fact of that id here, and `FactsFull`.
+    Harmless to repeat. Raises `ToolProblem` if there is no fact of that id here or an edit has undone it, and `FactsFull`.
     """
     text, here = clean(text), visible(store, variables)
     known = next((one for one in here if one.fact.valid and plain(one.fact.text) == plain(text)), None)
@@ -217,9 +215,10 @@ def write(
     store.add(owner, text, day, place, [one.fact for one in old if one.user_id == owner])
     for user_id in {one.user_id for one in old} - {owner}:
         store.retire(user_id, [one.fact for one in old if one.user_id == user_id], day)
-    return next(
-        one for one in visible(store, variables) if one.fact.valid and plain(one.fact.text) == plain(text)
-    )
+    for one in visible(store, variables):
+        if one.fact.valid and plain(one.fact.text) == plain(text):
+            return one
+    raise ToolProblem("Nothing was kept: the list of facts was changed by somebody else in that moment.")
 
 
 def about(facts: Sequence[Kept], words: str) -> list[Kept]:

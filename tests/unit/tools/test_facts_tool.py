@@ -94,9 +94,13 @@ async def test_what_was_not_said_is_not_kept(tmp_path: Path, said: str, fact: st
     assert not Facts(tmp_path).path(ANNA).exists()
 
 
-async def test_where_nobody_asks_nothing_is_kept(tmp_path: Path) -> None:
+async def test_where_nobody_asks_nothing_is_kept_or_forgotten(tmp_path: Path) -> None:
+    await keep(tmp_path, "I ski")
     with pytest.raises(ToolProblem, match="Nothing was written"):
         await call(context(tmp_path), "remember", fact="I like tea", quote="I like tea")
+    with pytest.raises(ToolProblem, match="Nothing was forgotten"):
+        await call(context(tmp_path), "forget_fact", fact="I ski")
+    assert held(tmp_path) == [("I ski", True)]
 
 
 async def test_a_call_that_runs_again_writes_once_and_says_the_same(tmp_path: Path) -> None:
