@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -39,6 +40,7 @@ _FORMAT = 1
 _MANIFEST, _DATABASE, _MEMORY = "manifest.json", "boswell.db", "memory"
 _MOST_MANIFEST = 1 << 28  # bytes
 _SPARE = 16 << 20  # bytes of the disk that are left alone
+_DAMAGED = "{!r} is no backup of Boswell's, or is damaged; use another one"
 
 
 class BadBackup(MemoryFault):
@@ -196,12 +198,17 @@ def _opened(file: BinaryIO, path: Path) -> Iterator[tuple[zipfile.ZipFile, Manif
     except (
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
+        zlib.error,
         EOFError,
         NotImplementedError,
         UnicodeError,
         RuntimeError,
     ) as exc:
-        raise BadBackup(f"{str(path)!r} is no backup of Boswell's, or is damaged; use another one") from exc
+        raise BadBackup(_DAMAGED.format(str(path))) from exc
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:  # a place in the file that can not be
+            raise
+        raise BadBackup(_DAMAGED.format(str(path))) from exc
 
 
 def _manifest(archive: zipfile.ZipFile) -> Manifest:

@@ -366,7 +366,7 @@ def test_what_was_changed_is_refused(made: Path) -> None:
         broken.write_bytes(whole[:size])
         with pytest.raises(backup.BadBackup, match="damaged"):
             backup.restore(broken, target, 0.0)
-    for at in range(0, len(whole), len(whole) // 40):
+    for at in range(0, len(whole), len(whole) // 400):
         broken.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
         try:
             backup.restore(broken, place(made.parent / "other"), 0.0)
