@@ -84,7 +84,9 @@ class Meanings:
         database: Database,
         now: Callable[[], float],
         metrics: Metrics,
+        patience: float = QUESTION_SECONDS,
     ) -> None:
+        """`patience` is how long a question may take; vectors of what was said may take as long as the embedder lets them."""
         self.embedder = embedder
         self._price = price
         self._limits = limits
@@ -92,17 +94,22 @@ class Meanings:
         self._database = database
         self._now = now
         self._metrics = metrics
+        self._patience = patience
 
     async def of(self, question: str, payer: Payer) -> Meaning | None:
         """What a question means; None where no model tells in time, or the limits do not let it."""
-        text = question.strip()[:QUESTION_CHARS]
-        if not text:
-            return None
         try:
-            [vector] = await self._ask([text], payer, asked=True)
+            return await self.ask(question, payer)
         except (ModelError, LimitReached) as exc:
             log.info("search_by_words_alone", reason=type(exc).__name__, problem=str(exc))
             return None
+
+    async def ask(self, question: str, payer: Payer) -> Meaning | None:
+        """As `of`, but raises `ModelError` or `LimitReached` where it does not know; None for a question that says nothing."""
+        text = question.strip()[:QUESTION_CHARS]
+        if not text:
+            return None
+        [vector] = await self._ask([text], payer, asked=True)
         return None if vector is None else Meaning(self._model, vector)
 
     def asked_by(self, user_id: str, chat_key: str, zone: str, turn_id: int = 0) -> AskMeaning:
@@ -200,10 +207,10 @@ class Meanings:
         name = self.embedder.name
         with self._breakers.of(self.embedder).call():
             try:
-                async with asyncio.timeout(QUESTION_SECONDS if asked else None):
+                async with asyncio.timeout(self._patience if asked else None):
                     return await self.embedder.embed(texts, asked=asked)
             except TimeoutError as exc:
-                raise ModelUnavailable(name, f"no answer within {QUESTION_SECONDS:g} s") from exc
+                raise ModelUnavailable(name, f"no answer within {self._patience:g} s") from exc
 
     def _reserve(self, tx: Tx, payer: Payer, most: int, asked: bool) -> int:
         if not payer.there():

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bot.cli import main
-from bot.cli.shared import WRONG, config_option, fail, load_config, printable, zone_of
+from bot.cli.shared import WRONG, config_option, fail, load_config, printable, with_database, zone_of
+
+if TYPE_CHECKING:
+    from config import Config
+    from memory.database import Database
+    from memory.vectors import Meaning
+
+PATIENCE = 15.0  # seconds for the embedding model: nobody waits for a turn here
 
 
 @main.command()
@@ -25,10 +35,8 @@ def search(
 ) -> None:
     """Print what USER said and was told that has WORDS, what fits best first.
 
-    A "phrase in quotes" must be there word for word; a beginning* counts.
+    A "phrase in quotes" must be there word for word; a beginning* counts. With memory.embeddings what means alike is found, too.
     """
-    import time
-
     from bot.app import index_path
     from bot.events import Variables
     from bot.excerpts import excerpts
@@ -46,7 +54,8 @@ def search(
         if not transcripts.folder(user).is_dir():
             fail(f"there are no transcripts of {user!r}; `boswell history {user}` says of whom there are")
         index = Index(index_path(config), transcripts)
-        found = index.search([user], query, first=first, last=last, limit=limit)
+        meaning = _meaning(config, path, user, query)
+        found = index.search([user], query, first=first, last=last, limit=limit, meaning=meaning)
     except (ToolProblem, ValueError) as exc:
         fail(str(exc), WRONG)
     if not found:
@@ -57,3 +66,49 @@ def search(
         click.echo(printable(whole), nl=False)
     else:
         click.echo(whole.encode(), nl=False)  # exactly: of text, click would drop what looks like a colour
+
+
+def _meaning(config: Config, path: Path | None, user: str, query: str) -> Meaning | None:
+    """What the query means, if a model is configured and tells. It counts for USER, as if they had asked."""
+    from bot.app import database_path
+    from bot.errors import BoswellError
+    from config import ConfigError, load
+    from memory.database import MemoryFault
+    from memory.words import parse
+
+    asked = parse(query)
+    if config.memory.embeddings is None or not asked or asked.exact:
+        return None
+    try:
+        if config.memory.embeddings.api_key is not None:
+            config = load(path, os.environ).config
+        if not database_path(config).exists():
+            return None  # where nothing can be booked nothing is spent
+        zone = zone_of(config, user)
+        return with_database(config, lambda database: _ask(config, database, user, zone, query))
+    except (BoswellError, MemoryFault, ConfigError) as exc:
+        problem = "a secret of the configuration is missing" if isinstance(exc, ConfigError) else exc
+        click.echo(f"boswell: searched by words alone: {problem}", err=True)
+        return None
+
+
+async def _ask(config: Config, database: Database, user: str, zone: str, query: str) -> Meaning | None:
+    from bot import models
+    from bot.breaker import Breakers
+    from bot.limits import Limits
+    from bot.metrics import Metrics
+    from bot.models.embedding import EMBEDDINGS
+    from config.schema import Price
+
+    if config.memory.embeddings is None:
+        return None
+    embedder = models.build_embedder(config.memory.embeddings)
+    from bot.meaning import Meanings, Payer  # it needs numpy, which is looked for above
+
+    price = Price(input=config.memory.embeddings.price)
+    limits = Limits(config.limits, {EMBEDDINGS: price}, config.memory.timezone)
+    try:
+        meanings = Meanings(embedder, price, limits, Breakers(), database, time.time, Metrics(), PATIENCE)
+        return await meanings.ask(query, Payer.of(user, zone))
+    finally:
+        await embedder.close()
