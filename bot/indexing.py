@@ -64,17 +64,15 @@ class Indexing:
 
     async def run(self) -> None:
         """Runs until cancelled; what is being indexed then is broken off."""
-        walk = time.monotonic() + min(
-            START, self._quiet
-        )  # not at once: it would compete with the first answers
+        # Not at once: it would compete with the first answers.
+        walk = time.monotonic() + min(START, self._quiet)
         try:
             while True:
                 await self._until(min([walk, *self._due()]))
                 now = time.monotonic()
-                for user_id in [
-                    one for one, due in zip(self._changed, self._due(), strict=True) if due <= now
-                ]:
-                    await self._refresh(user_id)
+                for user_id, due in zip([*self._changed], self._due(), strict=True):
+                    if due <= now:
+                        await self._refresh(user_id)
                 if walk <= now:
                     await self._walk()
                     walk = time.monotonic() + WALK

@@ -11,6 +11,7 @@ from datetime import date as Date  # noqa: N812 - what `date` would name here is
 from functools import partial
 from typing import Annotated
 
+import structlog
 from pydantic import Field
 
 from bot.events import Variables
@@ -18,9 +19,12 @@ from bot.excerpts import Excerpt, excerpts
 from bot.scope import reach
 from bot.tools.base import AskMeaning, ToolContext, ToolProblem
 from bot.tools.history import from_elsewhere, read_day
+from memory.database import MemoryFault
 from memory.index import Index
 from memory.transcripts import escape, local_time, render
 from memory.words import parse
+
+log = structlog.get_logger(__name__)
 
 MAX_CHARS = 16_000  # of an answer to a model: about 4,000 tokens
 MESSAGE_CHARS, AROUND_CHARS = 1500, 500  # of a message that was found, and of one beside it
@@ -45,7 +49,13 @@ async def search_history(
     if context.index is None:
         raise RuntimeError("the runner gave no index to a tool that needs it")
     first, last = days(context.variables, context.now(), start, end)
-    found = await find(context.index, context.variables, words, first, last, context.meaning)
+    try:
+        found = await find(context.index, context.variables, words, first, last, context.meaning)
+    except MemoryFault as exc:
+        log.warning("search_failed", user=context.variables.user_id, problem=str(exc))
+        raise ToolProblem(
+            "Search does not work just now; history still reads what was said on a date."
+        ) from exc
     if not found:
         where = "" if context.variables.private else " in this chat"
         return f"Nothing was found{where} for these words{_between(first, last)}."

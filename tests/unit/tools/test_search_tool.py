@@ -175,6 +175,13 @@ async def test_an_answer_is_bounded_and_says_what_it_leaves_out(desk: Desk) -> N
     assert "more are left out" in told
 
 
+async def test_what_keeps_it_from_searching_is_said_in_a_sentence(desk: Desk, tmp_path: Path) -> None:
+    desk.say("zebra")
+    (tmp_path / "index" / f"{ANNA}.db").mkdir(parents=True)
+    with pytest.raises(ToolProblem, match="Search does not work just now"):
+        await desk.ask("zebra")
+
+
 async def test_a_long_message_is_cut_around_the_words(desk: Desk) -> None:
     desk.say("before " * 5000 + "the Zebras ran " + "after " * 5000)
     told = await desk.ask("zebra")
