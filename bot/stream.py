@@ -138,7 +138,6 @@ class Stream:
                 self._log = _context(self._log)
             self.publish(event)
 
-
     def erase(self, turns: Set[int]) -> None:
         """Let go of these turns, of what others have heard in the room, and of summaries. What runs goes on with the rest."""
         self._log = [
