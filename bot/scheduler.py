@@ -151,15 +151,14 @@ class Scheduler:
             if draft is None:  # who was let in when it was set is not any more
                 firing.rests, firing.problem = True, NOT_LET_IN
 
-        def unit(tx: Tx) -> list[Draft]:
-            return [
-                firing.draft
-                for firing in firings
-                if self._move(tx, firing, at) and firing.draft and self._engine.enter(tx, firing.draft)
-            ]
+        def unit(tx: Tx) -> tuple[list[_Firing], list[Draft]]:
+            moved = [firing for firing in firings if self._move(tx, firing, at)]
+            drafts = [firing.draft for firing in moved if firing.draft is not None]
+            return moved, [draft for draft in drafts if self._engine.enter(tx, draft)]
 
-        self._engine.begin(await self._database.write(unit))
-        _tell(platform, firings)
+        moved, entered = await self._database.write(unit)
+        self._engine.begin(entered)
+        _tell(platform, moved)
 
     def _due(self, tx: Tx, schedule: Schedule, at: float) -> _Due:
         chat, ends = schedule.chat, None
@@ -197,13 +196,13 @@ class Scheduler:
         return _Firing(schedule, next_at, _update(schedule, due.chat, last, missed=missed), late=late)
 
     def _move(self, tx: Tx, firing: _Firing, at: float) -> bool:
+        """Whether it was there to be moved, or paused, and nobody else did it."""
         if firing.rests:
             chat = Chat(**firing.schedule.chat) if firing.schedule.chat else None
-            if chat is not None and not self._turns.setup.gate.stays(chat):
-                gone.not_wanted(self._turns, tx, chat)
-            else:
-                schedules.pause(tx, firing.schedule, firing.problem)
-            return False
+            if chat is None or self._turns.setup.gate.stays(chat):
+                return schedules.pause(tx, firing.schedule, firing.problem)
+            gone.not_wanted(self._turns, tx, chat)
+            return True
         fired_at = at if firing.draft else None
         return schedules.advance(tx, firing.schedule, firing.next_at, fired_at, firing.problem)
 

@@ -76,6 +76,11 @@ def get(tx: Tx, schedule_id: int) -> Schedule | None:
     return row and _schedule(row)
 
 
+def every(tx: Tx) -> list[Schedule]:
+    """All of them, the next first."""
+    return [_schedule(row) for row in tx.all("schedules_all")]
+
+
 def of_people(
     tx: Tx, people: Sequence[str], kind: Literal["reminder", "prompt"] = "reminder"
 ) -> list[Schedule]:

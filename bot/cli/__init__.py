@@ -309,4 +309,4 @@ def history(path: Path | None, user: str, date: str | None) -> None:
 
 
 # Here and not above: each adds its commands to `main`.
-from bot.cli import backup, dead, export, forget, pair, search, slack, usage  # noqa: E402, F401
+from bot.cli import backup, dead, export, forget, pair, schedules, search, slack, usage  # noqa: E402, F401

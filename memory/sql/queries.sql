@@ -529,6 +529,9 @@ RETURNING id;
 -- name: schedule_get  One of them.
 SELECT * FROM schedules WHERE id = :id;
 
+-- name: schedules_all  All of them, the next first.
+SELECT * FROM schedules ORDER BY next_at, id;
+
 -- name: schedules_of  What stands for some user ids, the next first.
 SELECT * FROM schedules WHERE kind = :kind AND user_id IN (SELECT value FROM json_each(:people)) ORDER BY next_at, id;
 

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from adapters.base import Chat, Person
 from bot import triggers
+from bot.cli import main
 from bot.events import ToolCall
 from bot.models.base import ModelRequest
 from bot.tools.base import ToolContext, tool
 from bot.triggers import Cron, Every, Once, Trigger
+from config.checks import is_group
 from config.schema import ScheduleConfig
 from memory import people, schedules
-from memory.database import Tx
+from memory.database import Tx, open_database
 from memory.schedules import Schedule
 from tests.fakes.clock import Clock, at
+from tests.fakes.fired import add
 from tests.fakes.house import House, house
 from tests.fakes.memory_adapter import MemoryAdapter
+from tests.fakes.model_server import Reply
+from tests.fakes.running import running
 from tests.fakes.scripted_model import ScriptedModel
 
 MONDAY = at("2026-03-02 07:00")
@@ -504,3 +512,63 @@ async def test_a_group_that_has_another_id_gets_its_schedules_there(
         await until(h, clock, at("2026-03-03 10:00"))
         assert h.texts("-100777") == ["⏰ Anna: Tea", "Hello", "Hello"]
         assert h.texts("-100123") == []
+
+
+# What an operator sees
+
+
+async def test_the_status_and_the_command_line_tell_what_is_scheduled_and_nobodys_words(
+    tmp_path: Path, clock: Clock, model: ScriptedModel
+) -> None:
+    schedule = {"cron": "0 9 * * mon-fri", "text": "Secret plan", "to": "discord-80351"}
+    adapter = MemoryAdapter("discord")
+    async with house(tmp_path, model, adapter=adapter, now=clock, schedules={"hello": schedule}) as h:
+        await h.parts.scheduler.sweep("discord")
+        await remind(h, Once(MONDAY + 60), "Secret tea", Person("discord-7"), Chat("discord", "7"))
+        report = await h.parts.turns.report()
+        assert "schedules: 2 active, 0 paused, next at 2026-03-02 07:01:00 UTC" in report
+        clock.time = at("2026-03-02 09:00")
+        await h.parts.scheduler.sweep("discord")
+        await h.settled()
+        assert "hello to discord-80351: they have not written in private yet" in await h.parts.turns.report()
+        config = tmp_path / "boswell.yaml"
+        config.write_text(f"adapters: {{console: {{}}}}\ndata_dir: {tmp_path}\n")
+
+        def told(*more: str) -> str:
+            arguments = ["schedules", "--config", str(config), *more]
+            return CliRunner().invoke(main, arguments, catch_exceptions=False).output
+
+        text, [data] = await asyncio.to_thread(told), json.loads(await asyncio.to_thread(told, "--json"))
+        assert (
+            "2026-03-03 09:00:00 UTC  hello to discord-80351 in private, every weekday at 09:00 (UTC)" in text
+        )
+        assert data["next_at"] == at("2026-03-03 09:00")
+        assert "Secret" not in text + str(data) + report
+
+
+async def test_a_running_boswell_notices_at_once_what_another_process_schedules(tmp_path: Path) -> None:
+    async with running(tmp_path, lambda _: Reply(text=("Done.",))) as b:
+
+        def fill(tx: Tx) -> None:
+            now = time.time()
+            add(tx, Person("telegram-1"), Once(now + 0.5), "UTC", now, "Tea")
+
+        async with open_database(b.path.parent / "data" / "boswell.db") as database:
+            await database.write(fill)
+        await b.shows(1, "⏰ Tea")
+
+
+@pytest.mark.parametrize(
+    ("place", "group"),
+    [
+        ("telegram-1001", False),
+        ("telegram--100123", True),
+        ("slack-T024BE7LD-U77", False),
+        ("slack-T024BE7LD-C61", True),
+        ("discord-80351110224678912", False),
+        ("discord-80351110224678912-41771983423143937", True),
+        ("console-ada", False),
+    ],
+)
+def test_an_id_tells_whether_it_is_a_groups(place: str, group: bool) -> None:
+    assert is_group(place) is group
