@@ -379,6 +379,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA cache_size = -2000")
+    connection.execute("PRAGMA temp_store = MEMORY")  # nobody's words anywhere else on the disk
     return connection
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -296,3 +297,18 @@ def test_reading_keeps_every_word_of_any_file(text: str) -> None:
         for s in parse(text.encode())
     )
     assert all(word in read for word in ("hi", "ſ", "ﬀ") if word in text)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=80),
+        st.lists(st.one_of(PIECES.map(lambda text: text.encode()), EDITS), max_size=30).map(b"".join),
+    )
+)
+@settings(DETERMINISTIC, max_examples=300)
+def test_reading_keeps_all_words_of_any_bytes_in_their_order(data: bytes) -> None:
+    read = " ".join(
+        " ".join([s.heading, s.stray, *(f"{role}: {words}" for role, words in s.messages)])
+        for s in parse(data)
+    )
+    assert re.findall(r"\w+", read.lower()) == re.findall(r"\w+", data.decode("utf-8", "replace").lower())
