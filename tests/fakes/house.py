@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bot.access import Gate
 from bot.agent import Agent
 from bot.app import House as Parts
 from bot.app import assemble
+from bot.models import build_embedder
 from bot.models.base import Model
 from bot.setup import Setup
 from bot.tools import named
@@ -130,11 +131,16 @@ async def house(
             **(agent or {}),
         },
     )
-    async with open_database(folder / "boswell.db") as database:
+    embeddings = config.memory.embeddings
+    embedder = build_embedder(embeddings) if embeddings else None
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(folder / "boswell.db"))
+        if embedder is not None:
+            stack.push_async_callback(embedder.close)
         journal = Journal(database, Transcripts(folder / "memory"), tuple(f"{name}-" for name in connected))
         try:
             async with asyncio.TaskGroup() as tasks:
-                setup = Setup(config, defined, Gate(config.access, set()))
+                setup = Setup(config, defined, Gate(config.access, set()), embedder=embedder)
                 parts = assemble(config, connected, setup, database, journal, tasks, now)
                 for name in connected if recover else ():
                     await parts.delivery.recover(name)
