@@ -37,7 +37,7 @@ LOOK = 30.0  # seconds between two looks at least: the clock may be set, and oth
 RETRY = 5.0  # seconds, where the database failed
 IN_TIME = 60.0  # seconds late that never count as missed
 BATCH = 100  # firings in one transaction
-MOST_WAITING = 1000  # firings of a platform that wait to be worked on, before more are entered
+MOST_WAITING = 300  # firings of a platform that wait to be worked on, before more are entered
 
 UNREADABLE = "its time can not be read"  # why a schedule is paused, or was not said
 NO_CHAT = "they have not written in private yet"
