@@ -17,7 +17,7 @@ import sqlite3
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date as Date  # noqa: N812 - `date` is the name of a field
 from operator import itemgetter
@@ -40,12 +40,10 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-AROUND = 1  # messages before and after a passage that come with it
 _SHARES = ((1, 0.5), (-1, 0.3), (2, 0.2))  # of a message's score, for what stands so far behind it
 _POOL = 40  # of the best matches, from which the neighbours get their shares
 _MANY = 10_000  # matches of a query that is more than words
 _SPARE = 4  # places that may be empty among the best
-_PLACE, _ROLE, _TEXT = 3, 5, 6  # columns of units_at
 _MOST_OPEN = 32  # indexes that are kept open for the next search
 _VERSION = zlib.crc32(f"{words.VERSION} {index_schema()}".encode()) & 0x7FFFFFFF
 _SQL = queries("index.sql")
@@ -78,9 +76,9 @@ class Passage:
     """Something that was found, and where it stands.
 
     `role` is that of the message; `note` for text from other hands and for summaries; `fact`, or `former fact` for one that holds
-    no more. `date` is None for a fact that has none. `before` and `after` are the messages next to it in its conversation. The
-    higher the `score`, the better. `key` names it in the person's index, `at` is where it stands there: what is next to it
-    in the same conversation has the next number, and no other conversation is near.
+    no more. `date` is None for a fact that has none. `before` and `after` have the message next to it in its conversation, if
+    there is one. The higher the `score`, the better. `key` names it in the person's index, `at` is where it stands there: what
+    is next to it in the same conversation has the next number, and no other conversation is near.
     """
 
     user_id: str
@@ -474,24 +472,26 @@ def _passages(
     """The best of what stands at these places; some are empty."""
     spots = [at for at, _ in sorted(scores.items(), key=_BEST, reverse=True)]
     rows: dict[int, tuple[Any, ...]] = {}
+    said: dict[int, tuple[Message]] = {}
     places: dict[int | None, Place | None] = {None: None}
     passages: list[Passage] = []
-
-    def messages(spots: Iterable[int]) -> tuple[Message, ...]:
-        there = (rows[at] for at in spots if at in rows)
-        return tuple((row[_ROLE], row[_TEXT]) for row in there if row[_ROLE] in ("user", "assistant"))
-
     while spots and len(passages) < limit:
         some = limit - len(passages) + _SPARE
         now, spots = spots[:some], spots[some:]
-        near = [at + distance for at in now for distance in range(-AROUND, AROUND + 1)]
-        rows |= {row[0]: row for row in connection.execute(_SQL["units_at"], {"spots": json.dumps(near)})}
-        if {row[_PLACE] for row in rows.values()} - places.keys():
-            places.update(units.places(connection).items())
+        near = {spot for at in now for spot in (at - 1, at, at + 1)}
+        for row in connection.execute(_SQL["units_at"], {"spots": json.dumps([*near])}):
+            at, _, _, place, _, role, text = rows[row[0]] = row
+            if role in ("user", "assistant"):
+                said[at] = ((role, text),)
+            if place not in places:
+                places.update(units.places(connection).items())
         for at in [at for at in now if at in rows][: limit - len(passages)]:
             _, key, day, place, heading, role, text = rows[at]
-            before, after = messages(range(at - AROUND, at)), messages(range(at + 1, at + AROUND + 1))
-            date = Date.fromisoformat(day) if day else None
+            date, before, after = (
+                Date.fromisoformat(day) if day else None,
+                said.get(at - 1, ()),
+                said.get(at + 1, ()),
+            )
             passages.append(
                 Passage(user_id, date, heading, places[place], role, text, before, after, scores[at], key, at)
             )
