@@ -59,7 +59,9 @@ def scan(folder: Path) -> dict[str, Stamp]:
     except (FileNotFoundError, NotADirectoryError):
         return found
     try:
-        with os.scandir(fd) as entries:  # of an open folder: so that its path is walked once and not for each file
+        with os.scandir(
+            fd
+        ) as entries:  # of an open folder: so that its path is walked once and not for each file
             for entry in entries:
                 if not _counts(entry.name):
                     continue
@@ -107,7 +109,9 @@ def _messages(day: str, data: bytes) -> list[Unit]:
 
 
 def _facts(data: bytes) -> list[Unit]:
-    """Each in a section of its own: they are no conversation."""
+    """Each in a section of its own: they are no conversation. None of a file that is too large for one of facts."""
+    if len(data) > facts.MOST_BYTES:
+        return []
     return [
         Unit(
             number,

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-VERSION = 1  # of what `fold` makes of a text: with another one every index is made anew
+# Of what `fold` makes of a text: with another one every index is made anew.
+VERSION = f"1 {unicodedata.unidata_version}"
 MOST_CHARS = 4000  # of a query; what is longer was pasted, and is looked for by its beginning
 MOST_TERMS = 64
 

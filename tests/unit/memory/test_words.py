@@ -207,4 +207,4 @@ def test_where_a_text_has_the_words_is_known(query: str, text: str, there: int) 
 def test_a_change_of_what_folding_does_comes_with_another_version() -> None:
     """An index that was folded otherwise has to be made anew: whoever changes the first line here raises the version."""
     folded = fold("Ｃａｆé STRAẞE Ærø Ёлка ｶﾞ 東京ก็ سَلَام हिन्दी")
-    assert (folded, words.VERSION) == ("cafe strasse aero елка  ガ   東  京  ก็  سلام हिन्दी", 1)
+    assert (folded, words.VERSION.split()[0]) == ("cafe strasse aero елка  ガ   東  京  ก็  سلام हिन्दी", "1")
