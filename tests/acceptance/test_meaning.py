@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,11 @@ from adapters.base import Chat
 from bot import sentences
 from bot.events import ToolCall
 from bot.models.base import ModelRequest
-from memory.index import Index
-from memory.transcripts import Transcripts
 from tests.fakes.embedding_server import KEY, EmbeddingServer, Fault
 from tests.fakes.house import House, house
+from tests.fakes.model_server import Reply
 from tests.fakes.record import environ
+from tests.fakes.running import running
 from tests.fakes.scripted_model import ScriptedModel
 
 GROUP = Chat("memory", "-100", "group", "Book club")
@@ -209,8 +210,57 @@ async def test_the_command_line_searches_by_meaning_and_counts_it_for_that_perso
         assert len(server.requests) == asked
 
 
+async def test_a_reload_may_begin_search_by_meaning_and_end_it(tmp_path: Path) -> None:
+    async with EmbeddingServer() as server, running(tmp_path, lambda _: Reply(text=("Fine.",))) as b:
+        reloads = 0
+
+        async def reload(values: dict[str, Any]) -> None:
+            nonlocal reloads
+            reloads += 1
+            b.path.write_text(json.dumps(values))
+            signal.raise_signal(signal.SIGHUP)
+            await b.until(lambda: sum(line["event"] == "reloaded" for line in b.logs) >= reloads)
+
+        values = json.loads(b.path.read_text())
+        b.telegram.say(1, 1, "our greyhound sleeps all day")
+        await b.answered(1, "Fine.")
+        await b.until(lambda: b.said("telegram-1"))
+        embeddings = {"provider": "openai", "model": "small", "base_url": server.url, "api_key": KEY}
+        await reload({**values, "memory": {**values.get("memory", {}), "embeddings": embeddings}})
+        await server.until(2)
+        b.telegram.say(1, 1, "/search puppy")
+        await b.until(lambda: any("our greyhound" in text for text in b.telegram.chat(1).texts))
+        await reload(values)
+        asked = len(server.requests)
+        b.telegram.say(1, 1, "/search hound")
+        await b.answered(1, sentences.SEARCH_NOTHING)
+        assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault(), "memory.embeddings: small answers"),
+        (Fault(401, "invalid_api_key"), "does not accept the key"),
+        (Fault(404, "model_not_found"), "calls the request wrong; check the model's name"),
+    ],
+)
+async def test_check_live_asks_the_embedding_model(tmp_path: Path, fault: Fault, told: str) -> None:
+    async with EmbeddingServer(fault) as server:
+        (tmp_path / "boswell.yaml").write_text(
+            "models: {main: {provider: demo}}\n"
+            "memory: {embeddings: {provider: openai, model: small, "
+            f"base_url: '{server.url}', api_key: '{KEY}'}}}}\n"
+        )
+        command = [sys.executable, "-m", "bot.cli", "check", "--live"]
+        done = await asyncio.to_thread(
+            subprocess.run, command, cwd=tmp_path, env=environ(), capture_output=True, text=True, timeout=60
+        )
+    assert told in done.stdout + done.stderr
+    assert done.returncode == (0 if fault == Fault() else 1)
+
+
 def test_without_embeddings_numpy_is_never_loaded(tmp_path: Path) -> None:
-    Transcripts(tmp_path / "memory")
     program = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -221,4 +271,3 @@ def test_without_embeddings_numpy_is_never_loaded(tmp_path: Path) -> None:
         "assert 'numpy' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-    assert Index is not None
