@@ -20,9 +20,13 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
+import structlog
+
 from memory import facts, files, words
 from memory.sql import queries
 from memory.transcripts import Place, parse
+
+log = structlog.get_logger(__name__)
 
 Stamp = tuple[
     int, int, int
@@ -90,8 +94,12 @@ def _day(name: str) -> date | None:
 
 
 def read(path: Path) -> list[Unit]:
-    """The units of a file, in its order; none if it is gone."""
-    data = files.read(path)
+    """The units of a file, in its order; none if it is gone, or not for us to read."""
+    try:
+        data = files.read(path)
+    except PermissionError as exc:
+        log.warning("file_not_indexed", file=f"{path.parent.name}/{path.name}", problem=exc.strerror)
+        return []
     return _facts(data) if path.name == facts.FILE else _messages(path.stem, data)
 
 
