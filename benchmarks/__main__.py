@@ -38,8 +38,9 @@ def main() -> int:
         "--only",
         nargs="+",
         metavar="PROGRAM",
-        help="boswell, bare, lean, ag2, chat, long, slack, schedules, search; printed, not kept",
+        help="boswell, bare, lean, ag2, chat, long, slack, schedules, search, recall; printed, not kept",
     )
+    parser.add_argument("--locomo", type=Path, help="LoCoMo's locomo10.json, to measure recall with")
     options = parser.parse_args()
     quick, only = options.quick, options.only
     load = Load(turns=5, open_turns=1) if quick else Load()
@@ -93,6 +94,12 @@ def main() -> int:
         people = 20 if quick else 1000
         queries = attempt("search", lambda: measure_search(people, 1000, rounds))
         results["search"] |= {**(queries or {}), "people": people}
+    if wanted("recall"):
+        from benchmarks.recall import FIRST_HALF, embedder_of, measure_recall
+
+        results["recall"] = attempt(
+            "recall", lambda: measure_recall(options.locomo, FIRST_HALF, embedder_of())
+        )
     if wanted("chat"):
         command = [sys.executable, "-m", "bot.cli", "chat"]
         measured = [attempt("boswell chat", lambda: measure_prompt(command, PROMPT)) for _ in range(rounds)]

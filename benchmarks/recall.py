@@ -48,6 +48,7 @@ from memory.transcripts import Known, Message, Transcripts, TurnRecord
 SHIPPED = Path(__file__).parent / "recall.json"
 USER = "console-recall"
 PLACES = (5, 10, 20)
+FIRST_HALF = (1, 2, 3, 4, 5)  # of LoCoMo's ten conversations: the others are kept for judging
 EVERYTHING = {"first": "", "last": "9999-12-31", "private": True, "places": "[]"}
 
 
@@ -258,10 +259,10 @@ def _beside(said: Sequence[Said]) -> dict[str, set[str]]:
     return found
 
 
-def embedder_of(options: argparse.Namespace) -> Embedder | None:
+def embedder_of(options: argparse.Namespace | None = None) -> Embedder | None:
     """The model that is asked for, or the one that is there."""
     try:
-        if options.base_url or options.model:
+        if options and (options.base_url or options.model):
             config = EmbeddingsConfig.model_validate(
                 {
                     "provider": "openai",
@@ -279,50 +280,70 @@ def embedder_of(options: argparse.Namespace) -> Embedder | None:
         return None
 
 
-def render(title: str, tallies: dict[str, Tally]) -> str:
-    """The table."""
-    head = "".join(f"{f'{kind} @{places}':>11}" for kind in ("all", "any", "shown") for places in PLACES)
-    lines = [title, "", f"{'':15}{head}{'ms':>8}"]
-    for name, tally in tallies.items():
-        figures = "".join(
-            f"{counts[places] / tally.questions:>11.3f}"
-            for counts in (tally.all, tally.any, tally.shown)
-            for places in PLACES
-        )
-        lines.append(f"{name:15}{figures}{1000 * tally.seconds / tally.questions:>8.1f}")
-    return "\n".join(lines)
+def measure_recall(
+    locomo: Path | None, numbers: Sequence[int], embedder: Embedder | None = None
+) -> dict[str, Any]:
+    """What was measured, as plain data: `what` it was, how many `questions`, and for each way of searching its figures."""
+    conversations = read(locomo or SHIPPED, numbers if locomo else [1])
+    return asyncio.run(_measure_all(conversations, locomo, numbers, embedder))
 
 
-async def run(options: argparse.Namespace) -> str:
-    """Measure all that is asked for."""
-    path = options.locomo or SHIPPED
-    numbers = options.conversations if options.locomo else [1]
-    conversations = read(path, numbers)
-    embedder = embedder_of(options)
+async def _measure_all(
+    conversations: Sequence[Conversation],
+    locomo: Path | None,
+    numbers: Sequence[int],
+    embedder: Embedder | None,
+) -> dict[str, Any]:
     tallies: dict[str, Tally] = {}
-    for conversation in conversations:
-        await measure(conversation, embedder, tallies)
-    if embedder is not None:
-        await embedder.close()
-    count = sum(len(one.questions) for one in conversations)
+    try:
+        for conversation in conversations:
+            await measure(conversation, embedder, tallies)
+    finally:
+        if embedder is not None:
+            await embedder.close()
     what = (
         f"LoCoMo, conversations {', '.join(map(str, numbers))}"
-        if options.locomo
-        else "A small set of our own, made up (LoCoMo's path as an argument gives figures that mean something)"
+        if locomo
+        else "a small set of our own, made up; LoCoMo's path as an argument gives figures that mean more"
     )
-    return render(f"{what}: {count} questions", tallies)
+    found = {
+        name: {
+            f"{kind} @{places}": counts[places] / tally.questions
+            for kind, counts in (("all", tally.all), ("any", tally.any), ("shown", tally.shown))
+            for places in PLACES
+        }
+        | {"ms": 1000 * tally.seconds / tally.questions}
+        for name, tally in tallies.items()
+    }
+    return {"what": what, "questions": sum(len(one.questions) for one in conversations), "found": found}
+
+
+def render(results: dict[str, Any]) -> list[str]:
+    """The table, in Markdown."""
+    found = results["found"]
+    columns = list(next(iter(found.values())))
+    lines = [
+        f"| recall: {results['what']} ({results['questions']} questions) | {' | '.join(columns)} |",
+        "|---|" + "---:|" * len(columns),
+    ]
+    for name, figures in found.items():
+        cells = (f"{figures[one]:.1f}" if one == "ms" else f"{figures[one]:.3f}" for one in columns)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> int:
     """Exit code 0 when it was measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recall", description=__doc__)
     parser.add_argument("locomo", nargs="?", type=Path, help="LoCoMo's locomo10.json; left out, a small set")
-    parser.add_argument("--conversations", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("--conversations", nargs="+", type=int, default=FIRST_HALF)
     parser.add_argument("--base-url", default=None, help="a server that speaks /v1/embeddings")
     parser.add_argument("--model", default="", help="its embedding model")
     parser.add_argument("--query-prefix", default="")
     parser.add_argument("--text-prefix", default="")
-    print(asyncio.run(run(parser.parse_args())))
+    options = parser.parse_args()
+    results = measure_recall(options.locomo, options.conversations, embedder_of(options))
+    print("\n".join(render(results)))
     return 0
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from benchmarks.measure import ROOT
+from benchmarks.recall import render as render_recall
 
 _ROWS = (  # key in a measurement, label, decimals
     ("cpu_per_turn_ms", "CPU per turn, ms", 2),
@@ -102,6 +103,8 @@ def render(results: Mapping[str, Any]) -> str:
     ]
     lines += _schedules(results.get("schedules"))
     lines += _search(results.get("search", {}))
+    if recall := results.get("recall"):
+        lines += ["", *render_recall(recall)]
     if results["problems"]:
         lines += ["", "Not measured:", "", *(f"- {problem}" for problem in results["problems"])]
     return "\n".join(lines) + "\n"
@@ -199,6 +202,8 @@ def targets(results: Mapping[str, Any]) -> list[dict[str, str]]:
             ("fire_ms", "a firing"),
         ):
             row(f"{what} with {max(found):,} reminders that are not due, to none", many[key] / few[key], 1.2)
+    if recall := results.get("recall"):
+        rows += _recall_targets(recall["found"])
     search = results.get("search", {})
     if "search_ms" in search:
         row(
@@ -218,3 +223,23 @@ def targets(results: Mapping[str, Any]) -> list[dict[str, str]]:
         ratio = long["late_ms"] / long["early_ms"]
         row(f"CPU of turn {long['late']:g}, to turn 10 of the same conversation", ratio, 1.2)
     return rows
+
+
+def _recall_targets(found: Mapping[str, Mapping[str, float]]) -> list[dict[str, str]]:
+    """Of the questions, those for which all of the evidence is among the first ten passages."""
+    of = {name: figures["all @10"] for name, figures in found.items()}
+    wanted = [("words alone", of["plain BM25"], "plain BM25")]
+    if "fused" in of:
+        wanted += [
+            ("fused", max(of["words alone"], of["meaning alone"]), "words alone, and meaning alone"),
+            ("fused", 0.65, "what was asked for"),
+        ]
+    return [
+        {
+            "what": f"recall at 10 by {name}, to {beside}",
+            "target": f"≥ {least:.3f}",
+            "measured": f"{of[name]:.3f}",
+            "verdict": "met" if of[name] >= least else "missed",
+        }
+        for name, least, beside in wanted
+    ]
