@@ -18,6 +18,7 @@ Plain synchronous file work without a database; the caller runs it in a thread. 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -35,6 +36,8 @@ from memory.transcripts import Place, place_suffix, read_heading
 
 FILE = "facts.md"
 MOST = 500  # facts of one person, former ones included
+MOST_BYTES = 2_000_000  # of a file; so many facts would not come to that, and somebody has mistaken it for something else
+_MOST_BEHIND = 4000  # characters of what stands behind a fact: a place has a title, and no book
 _MOST_CACHED = 4096  # people
 _MOST_TRIES = 100  # of a write, where somebody saves the file each time in between
 _UNSETTLED = 100_000_000  # nanoseconds in which a file may change again and not look changed
@@ -94,7 +97,7 @@ _ESCAPED = re.compile(r"\\(?:([nrt])|u([0-9a-f]{4})|([^\w\s]))", re.ASCII)
 _ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+(?P<text>\S.*)", re.DOTALL)
 _RULE = re.compile(r"[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*")
 _OTHER = re.compile(r"[ \t]*(?:#|>|<|\||```|~~~)")  # what belongs to no item above it
-_STRUCK = re.compile(r"~~(?P<text>.+?)~~(?:\s+\((?P<behind>.*)\))?", re.DOTALL)
+_STRUCK = re.compile(r"~~(?P<text>.+?)~~\s+\((?P<behind>.*)\)", re.DOTALL)
 _OPENING = re.compile(r"\s\((?=\d{4}-)")
 _BEHIND = re.compile(r"(?P<date>[\d-]{10})?(?:(?:, )?until (?P<until>[\d-]{10}))?(?P<place> · .*)?")
 
@@ -163,14 +166,16 @@ def _read_behind(text: str) -> _Behind | None:
 
 def _read_item(text: str) -> tuple[str, _Behind, bool] | None:
     """An item's text, what stands behind it, and whether it holds; None if it has none of our marks."""
-    if struck := _STRUCK.fullmatch(text):
-        behind = _read_behind(struck["behind"] or "") or _Behind(None, None, None)
-        return unescape(struck["text"]), behind, False
-    if text.endswith(")"):
-        for opening in _OPENING.finditer(text):
+    nothing = _Behind(None, None, None)
+    if text.endswith(")"):  # nothing else is tried: the time it takes grows with the text, and no faster
+        if struck := _STRUCK.fullmatch(text):
+            return unescape(struck["text"]), _read_behind(struck["behind"]) or nothing, False
+        for opening in _OPENING.finditer(text, max(0, len(text) - _MOST_BEHIND)):
             found = _read_behind(text[opening.end() : -1])
             if found and found.date and not found.until:
                 return unescape(text[: opening.start()]), found, True
+    elif text.startswith("~~") and text.endswith("~~") and len(text) > len("~~~~"):
+        return unescape(text[2:-2]), nothing, False
     return None
 
 
@@ -347,10 +352,10 @@ class Facts:
         return files.folder_of(self._root, user_id) / FILE
 
     def read(self, user_id: str) -> list[Fact]:
-        """A person's facts in the order of the file, former ones included. Raises nothing on account of what the file holds."""
+        """A person's facts in the order of the file, former ones included. Whatever it holds, it only must not be too large."""
         path = self.path(user_id)
         stamp = _stamp(path)
-        facts = parse(files.read(path))
+        facts = parse(_read(path))
         # A file that changes twice within one tick of its clock looks the same after the second time.
         if stamp and abs(time.time_ns() - stamp[0]) > _UNSETTLED and stamp == _stamp(path):
             with self._lock:
@@ -411,9 +416,16 @@ class Facts:
 def _changed(path: Path, change: Callable[[bytes], bytes]) -> bool:
     """Whether the file holds what `change` makes of it; not if somebody saved it in between."""
     stamp = _stamp(path)
-    data = files.read(path)
+    data = _read(path)
     new = change(data)
     return new == data or files.replace(path, new, still=lambda: _stamp(path) == stamp)
+
+
+def _read(path: Path) -> bytes:
+    data = files.read(path)
+    if len(data) > MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,11 +30,18 @@ def folder_of(root: Path, user_id: str) -> Path:
 
 
 def read(path: Path) -> bytes:
-    """What the file holds; nothing if there is none."""
+    """What the file holds; nothing if there is none, or something else in its place."""
     try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # else a pipe waits for its other end
+    except (FileNotFoundError, NotADirectoryError):
         return b""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return b""
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(fd)
 
 
 def replace(path: Path, data: bytes, *, still: Callable[[], bool] = lambda: True) -> bool:

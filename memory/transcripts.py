@@ -332,7 +332,9 @@ class Transcripts:
         """The user ids of all who have a folder, in no order."""
         try:
             with os.scandir(self._root) as entries:
-                yield from (entry.name for entry in entries if files.is_user_id(entry.name) and entry.is_dir())
+                yield from (
+                    entry.name for entry in entries if files.is_user_id(entry.name) and entry.is_dir()
+                )
         except (FileNotFoundError, NotADirectoryError):
             return
 
@@ -523,7 +525,8 @@ def _gap(data: bytes) -> bytes:
 def _append(path: Path, payload: bytes, *, only_to: _End | None = None) -> bool:
     """Add to the end of a file, durably. With `only_to`, only if nobody has touched the file since; else False."""
     create = os.O_CREAT if only_to is None else 0
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | create, 0o600)
+    # A pipe in the file's place would keep us waiting for a reader.
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | create, 0o600)
     try:
         if only_to is not None:
             now = os.fstat(fd)

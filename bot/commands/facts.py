@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import structlog
+
 from adapters.base import clean
 from bot.commands.base import Answer, CommandContext
 from bot.events import Variables
@@ -14,11 +16,21 @@ from bot.tools.facts import MAX_CHARS, Kept, about, begin, begun, erase, named, 
 from memory.facts import Fact, FactsFull
 from memory.transcripts import local_time
 
+log = structlog.get_logger(__name__)
+
 MOST_CHARS = 3500  # of a list
 
 
 async def facts(ctx: CommandContext) -> Answer:
     """`/facts`, `/facts tea` (those with these words), `/facts add I like tea`, `/facts forget k3f7m`."""
+    try:
+        return await _facts(ctx)
+    except OSError as exc:
+        log.error("facts_unreadable", user=ctx.user_id, problem=exc.strerror or type(exc).__name__)
+        return Answer(ctx.say("facts_failed"))
+
+
+async def _facts(ctx: CommandContext) -> Answer:
     turns, update = ctx.turns, ctx.job.update
     variables = await turns.variables(update, await turns.zone(ctx.user_id))
     verb, _, rest = ctx.args.strip().partition(" ")
@@ -29,8 +41,7 @@ async def facts(ctx: CommandContext) -> Answer:
     found = await asyncio.to_thread(visible, turns.facts, variables)
     if not found:
         return Answer(ctx.say("facts_none" if variables.private else "facts_none_here"))
-    fitting = about(found, ctx.args) if verb else found
-    return Answer(_listed(ctx, fitting) if fitting else ctx.say("facts_none_fits"))
+    return Answer(await asyncio.to_thread(_fitting, ctx, found))
 
 
 async def _add(ctx: CommandContext, variables: Variables, text: str) -> Answer:
@@ -64,6 +75,11 @@ async def _forget(ctx: CommandContext, variables: Variables, wanted: str) -> Ans
     for id_ in ids:
         await asyncio.to_thread(erase, turns.facts, variables, id_)
     return Answer(ctx.say("fact_forgotten"))
+
+
+def _fitting(ctx: CommandContext, found: Sequence[Kept]) -> str:
+    fitting = about(found, ctx.args) if ctx.args.strip() else found
+    return _listed(ctx, fitting) if fitting else ctx.say("facts_none_fits")
 
 
 def _listed(ctx: CommandContext, found: Sequence[Kept]) -> str:
