@@ -26,6 +26,7 @@ An update's way through it, in order:
     memory/               database, inbox, outbox, transcripts (Markdown files) and the journal that writes them; backup, export
       index               search: a file per person, derived from their folder; `indexing` keeps it up to date beside the turns
       units, words        what it finds, and by what; `excerpts` puts that together for reading
+      vectors, fusion     by meaning: `meaning` asks the embedding model, `filling` has it see to all that was said
 
     app                   puts all of it together, in visible order, in one task group
     reload, watch         a changed configuration; what other processes did to the database; dead: what could not be done
