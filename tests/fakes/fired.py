@@ -102,7 +102,8 @@ async def _fire(folder: Path, at: float, last_step: int) -> None:
         if steps == last_step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    clock = Clock(at - 3600 if last_step else at)  # it starts before anything is due, for every step to be counted
+    # It starts before anything is due, for every step to be counted.
+    clock = Clock(at - 3600 if last_step else at)
     adapter = FileAdapter(folder / "platform.txt", step)
     async with house(folder, ScriptedModel(lambda _: "Done."), adapter=adapter, now=clock) as h:
         await h.settled()
