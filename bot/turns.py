@@ -124,6 +124,7 @@ class Turns:
                 closing.close(tx, row["id"], "migrated", self.now())
         tx.run("inbox_rename", platform=chat.platform, old=old, new=new)
         tx.run("room_rename", old=chat.key, new=replace(chat, id=new_id).key)
+        tx.run("room_people_rename", old=chat.key, new=replace(chat, id=new_id).key)
         schedules.migrated(tx, chat.platform, chat.id, new_id)
 
     async def prepare(self, updates: Sequence[Update]) -> None:

@@ -355,6 +355,10 @@ ON CONFLICT DO UPDATE SET room_id = excluded.room_id;
 -- name: room_rename  A chat has another id now.
 UPDATE room SET chat_key = :new WHERE chat_key = :old;
 
+-- name: room_people_rename  Who was heard there; conversations that have ended keep the old id.
+INSERT INTO room_people (user_id, chat_key) SELECT user_id, :new FROM room_people WHERE chat_key = :old
+ON CONFLICT DO NOTHING;
+
 -- name: alias_add  A chat has another id now.
 INSERT INTO chat_aliases (platform, old_id, new_id) VALUES (:platform, :old_id, :new_id)
 ON CONFLICT DO UPDATE SET new_id = excluded.new_id;

@@ -11,6 +11,7 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -479,6 +480,20 @@ async def test_what_others_turns_have_in_memory_does_not_bring_it_back(tmp_path:
         assert traces(tmp_path) == {}
         assert h.texts("-100")[-1] == "You said: and now?"
         assert h.texts("-100")[-2].startswith("You said: ")  # Bob's turn came to its end as any other
+
+
+async def test_what_others_heard_in_a_group_that_has_another_id_now_goes_too(tmp_path: Path) -> None:
+    async with told(tmp_path) as h:
+        await h.say(f"overheard: {MARKER}", user="1", chat=GROUP)
+        await h.say("and now?", user="2", chat=GROUP, addressed=True)
+        await h.settled()
+        await h.say("-100777", "2", GROUP, kind="migrated")
+        await h.say("and there?", user="2", chat=replace(GROUP, id="-100777"), addressed=True)
+        await h.settled()
+        assert traces(tmp_path)
+        await confirmed(h)
+        await forgotten(h)
+        assert traces(tmp_path) == {}
 
 
 async def test_limits_of_today_still_count_for_who_comes_back(tmp_path: Path) -> None:

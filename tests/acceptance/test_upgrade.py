@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import tarfile
 from contextlib import closing
@@ -16,7 +17,7 @@ import pytest
 
 from bot.events import UserSaid
 from bot.models.base import ModelRequest
-from memory import backup, export
+from memory import backup, erase, export
 from memory.database import DatabaseUnusable, open_database
 from memory.export import Place
 from memory.sql import migrations
@@ -155,3 +156,44 @@ async def test_a_migration_that_is_killed_is_none(tmp_path: Path, version: int) 
             await opened.read(lambda tx: tx.one("person_get", user_id="memory-1")["timezone"])
             == "Europe/Oslo"
         )
+
+
+async def test_what_an_earlier_version_s_process_still_writes_is_forgotten_too(tmp_path: Path) -> None:
+    """It runs one platform yet while a process of this version, of another one, has migrated the database."""
+    path, word = unpacked(tmp_path, 2), "Märkerwort"
+    async with open_database(path):
+        pass
+    [(at,)] = rows(path, "SELECT max(received_at) FROM inbox")
+    with closing(sqlite3.connect(path)) as database, database:  # each statement as that version has it
+        database.execute(
+            "INSERT INTO room (chat_key, message_id, speaker, text, at) VALUES ('memory:-9', 'm', 'Dee', ?, ?)",
+            (word, at),
+        )
+        database.execute(
+            "INSERT INTO streams (id, key, opened_at) VALUES (901, 'memory:-9:memory-1', ?)", (at,)
+        )
+        heard = json.dumps(
+            {"text": "What?", "speaker": "Anna", "context": f"[Dee] {word}"}, ensure_ascii=False
+        )
+        database.execute("INSERT INTO events VALUES (901, 1, 9001, 'user', ?, ?)", (heard, at))
+        database.execute(
+            "INSERT INTO inbox (id, source, key, platform, lane, user_id, state, turn_id, received_at) "
+            "VALUES (9002, 'memory:test', 'k', 'memory', 'memory:D4:memory-4', 'memory-4', 'done', 9002, ?)",
+            (at,),
+        )
+        database.execute(
+            "INSERT INTO turns (id, stream_id, attempt, state, started_at, ended_at) VALUES (9002, 0, 1, 'done', ?, ?)",
+            (at, at),
+        )
+        database.execute(
+            "INSERT INTO outbox (turn_id, part, platform, chat, text, state, created_at) "
+            "VALUES (9002, 0, 'memory', ?, ?, 'sent', ?)",
+            (json.dumps({"platform": "memory", "id": "D4", "kind": "private", "title": ""}), word, at),
+        )
+    async with house(tmp_path, ScriptedModel(lambda _: "Noted."), now=lambda: at + 60) as h:
+        await h.settled()
+        await h.database.write(lambda tx: erase.ask(tx, ["memory-4"], at + 60))
+        await h.parts.forgetting.catch_up()
+        assert rows(path, "SELECT count(*) FROM erasures WHERE done_at IS NULL") == [(0,)]
+        kept = {file.name for file in tmp_path.glob("boswell.db*") if word.encode() in file.read_bytes()}
+        assert kept == set()

@@ -68,6 +68,13 @@ INSERT INTO room_people (user_id, chat_key)         -- a stream's key is its cha
 SELECT DISTINCT '', substr(key, 1, length(rtrim(key, replace(key, ':', ''))) - 1) FROM streams
 WHERE id IN (SELECT stream_id FROM events WHERE type = 'user' AND json_extract(data, '$.context') <> '')
 ON CONFLICT DO NOTHING;
+-- A process of an older version may run another platform yet, and tells neither whose a turn is nor who was heard.
+CREATE TRIGGER turns_of_older AFTER INSERT ON turns WHEN NEW.user_id = '' BEGIN
+    UPDATE turns SET user_id = coalesce((SELECT user_id FROM inbox WHERE inbox.id = NEW.id), '') WHERE id = NEW.id;
+END;
+CREATE TRIGGER room_of_older AFTER INSERT ON room WHEN NEW.user_id = '' BEGIN
+    INSERT INTO room_people (user_id, chat_key) VALUES ('', NEW.chat_key) ON CONFLICT DO NOTHING;
+END;
 
 CREATE TABLE schedules (                            -- what is to happen at a time: the truth, whatever a process has in mind
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
