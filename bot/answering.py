@@ -62,7 +62,8 @@ class Answering:
         if problem:
             return await self._turns.asides.unreadable(job, problem)
         user_id = job.update.person.id
-        async with self._turns.places.taken(self._turns.linked.get(user_id, user_id)):
+        unasked = own.is_own(job.update)
+        async with self._turns.places.taken(self._turns.linked.get(user_id, user_id), unasked=unasked):
             # The turn's own time-out is inside the agent; this is for what hangs around it, or does not heed that one.
             watchdog = asyncio.get_running_loop().call_later(
                 setup.turn_timeout + GRACE, self._bark, job, asyncio.current_task()
@@ -197,6 +198,7 @@ class Answering:
             )
             if part is None:
                 raise Fenced(f"turn {job.id} has its reply already")
+            part.unasked = own.is_own(update)
             of = variables(tx, update, who.ids, zone, str(job.id))
             return _Turn(setup, claim, stream, part, of, job, logged, new, first)
 
@@ -220,6 +222,7 @@ class Answering:
                 sentences.limit_reached(denied, zone, update.person.language, f"t{claim.turn_id}"),
                 via=update.via,
                 language=update.person.language,
+                unasked=own.is_own(update),
             )
         inbox.close(tx, claim, f"limited:{denied.limit}", self._turns.now())
         return _Denied(denied.limit, parts)
@@ -306,6 +309,7 @@ class Answering:
             shown,
             via=update.via,
             language=turn.variables.language,
+            unasked=own.is_own(update),
         )
         asked = next(e for e in [*turn.logged, *turn.new] if isinstance(e, UserSaid))
         messages: tuple[Message, ...] = (("user", asked.text), ("assistant", text))

@@ -224,6 +224,7 @@ class Asides:
                 stub=stub,
                 language=update.person.language,
                 file=file,
+                unasked=own.is_own(update),
             )
             keep = job.decision in ("turn", "command") and dead.keeps(outcome)  # a stranger's words never
             inbox.close(tx, claim, outcome, at, keep=keep)

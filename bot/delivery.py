@@ -33,7 +33,7 @@ from adapters.base import (
     Unavailable,
     Update,
 )
-from bot import sentences
+from bot import own, sentences
 from bot.events import Delta
 from bot.metrics import Metrics
 from bot.pace import Pace
@@ -257,12 +257,13 @@ class Delivery:
         stub: bool = True,
         language: str = "",
         file: str = "",
+        unasked: bool = False,
     ) -> list[Part]:
         """Write a reply's parts, in the transaction that completes the turn; `submit` them after it.
 
         `stub` False is for what may be said twice without harm (the answer to a command): it is posted at once. `buttons`
         are shown under the last part. `file` is the path below data_dir of one that goes with a short `text`, to one person
-        alone; it is removed when it was sent, or can not be.
+        alone; it is removed when it was sent, or can not be. What is said `unasked` lets answers go ahead.
         """
         limits = self._adapters[chat.platform].limits
         stub = (stub or (bool(file) and not via)) and limits.resend == "stub"
@@ -286,7 +287,7 @@ class Delivery:
         ]
         opened = [part for part in parts if part is not None]
         for part in opened:
-            part.language = language
+            part.language, part.unasked = language, unasked
         return opened
 
     def submit(self, parts: list[Part]) -> None:
@@ -343,7 +344,7 @@ class Delivery:
 
     async def recover(self, platform: str) -> int:
         """Take up what an earlier process still owed; how many parts."""
-        parts = await self._database.read(lambda tx: outbox.owed(tx, platform))
+        parts = await self._database.read(lambda tx: outbox.owed(tx, platform, own.source(platform)))
         self.submit(parts)
         return len(parts)
 
@@ -497,7 +498,7 @@ class Delivery:
         return True
 
     async def _hand_over(self, adapter: Adapter, chat: Chat, part: Part, path: Path) -> None:
-        await self.pace(adapter).wait(chat, post=not part.stub)
+        await self.pace(adapter).wait(chat, post=not part.stub, unasked=part.unasked)
         try:
             part.message_id = await adapter.send_file(
                 chat, path, part.text or "", key=part.key, via=part.via, instead=part.message_id
@@ -527,7 +528,7 @@ class Delivery:
                 if not more:  # what stands there may be the preview that a killed process left
                     await adapter.edit(chat, found, text, final=True, buttons=_buttons(part))
                 return found
-        await self.pace(adapter).wait(chat, post=True)
+        await self.pace(adapter).wait(chat, post=True, unasked=part.unasked)
         try:
             growing = {"more": True} if more and adapter.limits.streams else {}
             return await adapter.post(

@@ -16,6 +16,7 @@ class Pace:
     def __init__(self, adapter: Adapter) -> None:
         self._limits = adapter.limits
         self._total = AsyncLimiter(max(1.0, self._limits.total_per_second), 1)
+        self._unasked = asyncio.Lock()
         self._chats: dict[str, AsyncLimiter] = {}
         self._paused: dict[str, float] = {}
 
@@ -33,15 +34,22 @@ class Pace:
             return 0.0
         return until - time.monotonic()
 
-    async def wait(self, chat: Chat, *, post: bool) -> None:
-        """Return when a call may be made; a post also takes one of the chat's and of the platform's places."""
+    async def wait(self, chat: Chat, *, post: bool, unasked: bool = False) -> None:
+        """Return when a call may be made; a post also takes one of the chat's and of the platform's places.
+
+        What is said `unasked` stands in line one at a time: however much of it is due at once, answers go ahead of it.
+        """
         seconds = self.paused(chat)
         while seconds > 0:  # it may be prolonged while we sleep
             await asyncio.sleep(seconds)
             seconds = self.paused(chat)
         if post:
             await self._limiter(chat).acquire()
-            await self._total.acquire()
+            if unasked:
+                async with self._unasked:
+                    await self._total.acquire()
+            else:
+                await self._total.acquire()
 
     def preview_allowed(self, chat: Chat) -> bool:
         """Whether there is room for an edit that could as well be left out."""

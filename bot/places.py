@@ -5,39 +5,50 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 
 class Places:
     """How many turns run at a time, of one person and of everybody; whoever finds no place waits, first come first served.
 
-    A person's places come first: whoever sends a hundred messages at once waits behind their own, not before others'.
+    A person's places come first: whoever sends a hundred messages at once waits behind their own, not before others'. What nobody
+    asks for just now takes half of the places at most: however much of it is due at once, people are answered.
     """
 
     def __init__(self, each: int, total: int) -> None:
         self._each = each
         self._total = _Queue(total)
+        self._unasked = _Queue(_half(total))
         self._people: dict[str, _Queue] = {}
 
     def resize(self, each: int, total: int) -> None:
         """Other numbers from now on. Nobody loses a place; where there are fewer, the next ones are given later."""
         self._each = each
         self._total.resize(total)
+        self._unasked.resize(_half(total))
         for person in self._people.values():
             person.resize(each)
 
     @asynccontextmanager
-    async def taken(self, user_id: str) -> AsyncIterator[None]:
+    async def taken(self, user_id: str, *, unasked: bool = False) -> AsyncIterator[None]:
         """A place for the length of the block. Who is cancelled while they wait, or inside, leaves nothing behind."""
         person = self._people.get(user_id)
         if person is None:
             person = self._people[user_id] = _Queue(self._each)
         try:
-            async with person.place(), self._total.place():
+            async with (
+                person.place(),
+                self._unasked.place() if unasked else nullcontext(),
+                self._total.place(),
+            ):
                 yield
         finally:
             if person.empty:
                 self._people.pop(user_id, None)
+
+
+def _half(places: int) -> int:
+    return max(1, places // 2)
 
 
 class _Queue:

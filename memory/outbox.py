@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from memory.database import Tx
@@ -28,6 +28,7 @@ class Part:
     language: str = ""  # the person's; not known after a restart, and then our own words are English
     file: str = ""  # path below data_dir of the file that goes with the text
     unsendable: bool = False  # the platform would not take it
+    unasked: bool = False  # nobody waits for it
 
     @property
     def key(self) -> str:
@@ -80,9 +81,10 @@ def parts(tx: Tx, turn_id: int) -> list[Part]:
     return [_part(row) for row in tx.all("outbox_of_turn", turn_id=turn_id)]
 
 
-def owed(tx: Tx, platform: str) -> list[Part]:
-    """Complete parts that are not delivered yet, oldest first."""
-    return [_part(row) for row in tx.all("outbox_owed", platform=platform)]
+def owed(tx: Tx, platform: str, own: str = "") -> list[Part]:
+    """Complete parts that are not delivered yet, oldest first. Nobody waits for those that answer what came from the source `own`."""
+    rows = tx.all("outbox_owed", platform=platform, own=own)
+    return [replace(_part(row), unasked=bool(row["unasked"])) for row in rows]
 
 
 def revive(tx: Tx, platform: str) -> list[Part]:

@@ -136,8 +136,9 @@ RETURNING id, message_id;
 -- name: outbox_of_turn  The parts of a turn.
 SELECT * FROM outbox WHERE turn_id = :turn_id ORDER BY part;
 
--- name: outbox_owed  Complete parts that are not delivered.
-SELECT * FROM outbox WHERE platform = :platform AND state = 'ready' ORDER BY id;
+-- name: outbox_owed  Complete parts that are not delivered, and whether nobody waits for them.
+SELECT *, EXISTS (SELECT 1 FROM inbox WHERE inbox.id = outbox.turn_id AND inbox.source = :own) AS unasked
+FROM outbox WHERE platform = :platform AND state = 'ready' ORDER BY id;
 
 -- name: outbox_files  The files that are to be sent with parts of replies.
 SELECT file FROM outbox WHERE platform = :platform AND state = 'ready' AND file <> '';
