@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 import structlog
@@ -89,6 +90,14 @@ class Summaries:
             return await setup.agent.summarise(stream, variables, calls, reserve)
         except LimitReached as exc:
             log.info("summary_limited", stream=stream.id, limit=exc.limit)
+            return ""
+        except sqlite3.Error:
+            raise
+        except (
+            Exception
+        ) as exc:  # asked again each minute, it would be paid for each time, and the others would wait
+            log.error("summary_broke", stream=stream.id, error=type(exc).__name__)
+            log.debug("summary_broke_in_full", stream=stream.id, exc_info=exc)
             return ""
         finally:
             if calls:

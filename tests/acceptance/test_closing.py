@@ -209,6 +209,26 @@ async def test_a_summary_stands_above_the_turns_and_is_marked_as_the_models(tmp_
         assert [text for _, text in b.transcript()][-2:] == ["three", "quack"], "the file goes on as before"
 
 
+async def test_a_summary_that_breaks_is_not_asked_for_again_and_keeps_none_of_the_others_waiting(
+    tmp_path: Path,
+) -> None:
+    def script(request: ModelRequest) -> str:
+        if request.system == SUMMARY_PROMPT and "a duck" in str(request.events):
+            raise RuntimeError("nobody has thought of this")
+        return summing_up(request)
+
+    model = ScriptedModel(script)
+    async with house(
+        tmp_path, model, now=Clock(), memory={"dir": str(tmp_path / "memory"), "summaries": True}
+    ) as b:
+        for text in ("a duck", "two ducks", "/clear", "a goose", "two geese", "/clear"):
+            await say(b, text)
+        await sum_up(b)
+        await sum_up(b)
+        assert len(model.requests) == 6
+        assert (tmp_path / "memory" / "memory-1" / "2026-03-02.md").read_text().count("Summary") == 1
+
+
 async def test_no_summary_is_asked_for_unless_it_is_turned_on(tmp_path: Path) -> None:
     model = ScriptedModel(summing_up)
     async with house(tmp_path, model, now=Clock()) as b:
