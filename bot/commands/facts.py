@@ -12,7 +12,7 @@ from bot.commands.base import Answer, CommandContext
 from bot.events import Variables
 from bot.scope import place_of, said_at
 from bot.tools.base import ToolProblem
-from bot.tools.facts import MAX_CHARS, Kept, about, begin, begun, erase, named, visible, write
+from bot.tools.facts import MAX_CHARS, Kept, about, begin, begun, erase, named, once, visible, write
 from memory.facts import Fact, FactsFull
 from memory.transcripts import local_time
 
@@ -78,7 +78,7 @@ async def _forget(ctx: CommandContext, variables: Variables, wanted: str) -> Ans
 
 
 def _fitting(ctx: CommandContext, found: Sequence[Kept]) -> str:
-    fitting = about(found, ctx.args) if ctx.args.strip() else found
+    fitting = about(once(found), ctx.args) if ctx.args.strip() else once(found)
     return _listed(ctx, fitting) if fitting else ctx.say("facts_none_fits")
 
 

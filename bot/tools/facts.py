@@ -98,9 +98,8 @@ async def recall_facts(
 
     Nobody else's facts are there; in a group only what they said in that group. The ids are for remember and forget_fact.
     """
-    found = [
-        one for one in await asyncio.to_thread(visible, _store(context), context.variables) if one.fact.valid
-    ]
+    here = once(await asyncio.to_thread(visible, _store(context), context.variables))
+    found = [one for one in here if one.fact.valid]
     if not found:
         where = "" if context.variables.private else " in this group"
         return f"Nothing was asked to be remembered{where} so far."
@@ -193,12 +192,14 @@ def visible(store: Facts, variables: Variables) -> list[Kept]:
 def write(
     store: Facts, variables: Variables, text: str, day: Date, place: Place | None, replaces: str | None = None
 ) -> Kept:
-    """Keep what the asker said, if it is not known; what it replaces becomes a former fact, in whichever folder it is.
+    """Keep what the asker said, if this user id's folder has it not; what it replaces becomes a former fact, in whichever it is.
 
+    That another id of theirs has it is no reason to do without: once they part, each keeps what was said there.
     Harmless to repeat. Raises `ToolProblem` if there is no fact of that id here or an edit has undone it, and `FactsFull`.
     """
     text, here = clean(text), visible(store, variables)
-    known = next((one for one in here if one.fact.valid and plain(one.fact.text) == plain(text)), None)
+    owner = variables.user_id
+    known = next((one for one in _saying(here, text) if one.user_id == owner), None)
     old: list[Kept] = []
     if replaces and replaces.strip():
         old = named(here, replaces)
@@ -207,18 +208,28 @@ def write(
                 f"Nothing was written: there is no fact {replaces.strip()[:40]!r} here that could be replaced. "
                 "recall_facts tells the ids."
             )
-        old = [one for one in old if known is None or one.fact is not known.fact]
-    owner = known.user_id if known else variables.user_id
+        gone = {plain(one.fact.text) for one in old} - {plain(text)}
+        old = [one for one in here if plain(one.fact.text) in gone]
     if known:
         text, place = known.fact.text, known.fact.place
     # First the new one: if the process ends here, both stand, and the call runs again.
     store.add(owner, text, day, place, [one.fact for one in old if one.user_id == owner])
     for user_id in {one.user_id for one in old} - {owner}:
         store.retire(user_id, [one.fact for one in old if one.user_id == user_id], day)
-    for one in visible(store, variables):
-        if one.fact.valid and plain(one.fact.text) == plain(text):
+    for one in _saying(visible(store, variables), text):
+        if one.user_id == owner:
             return one
     raise ToolProblem("Nothing was kept: the list of facts was changed by somebody else in that moment.")
+
+
+def _saying(facts: Sequence[Kept], text: str) -> list[Kept]:
+    """Those that hold and say just that."""
+    return [one for one in facts if one.fact.valid and plain(one.fact.text) == plain(text)]
+
+
+def once(facts: Sequence[Kept]) -> list[Kept]:
+    """One of each, where several folders have the same."""
+    return list({one.fact.id: one for one in facts}.values())
 
 
 def about(facts: Sequence[Kept], words: str) -> list[Kept]:

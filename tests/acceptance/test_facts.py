@@ -116,6 +116,24 @@ async def test_linked_people_share_facts(tmp_path: Path) -> None:
         assert "I like tea" in systems(model)[-1]
 
 
+async def test_what_two_accounts_said_alike_each_has_after_they_part(tmp_path: Path) -> None:
+    async with house(tmp_path, ScriptedModel(obeys)) as h:
+        await answer(h, f"I like tea\n{remember('I like tea')}", "1")
+        for user in ("memory-1", "memory-2"):
+            await h.database.write(
+                lambda tx, user=user: tx.run("links_set", user_id=user, person="memory-1", at=0.0)
+            )
+        for _ in range(2):
+            await answer(h, f"I like tea.\n{remember('I like tea.')}", "2")
+        await answer(h, "/facts add I like tea", "2")
+        assert (written(h, "1"), written(h, "2")) == (["I like tea"], ["I like tea."])
+        [fact] = Facts(h.folder / "memory").read("memory-1")
+        await answer(h, f"I like coffee\n{remember('I like coffee', replaces=fact.id)}", "2")
+        assert (written(h, "1"), written(h, "2")) == ([], ["I like coffee"]), (
+            "what is replaced is so everywhere"
+        )
+
+
 # Never without having been said -----------------------------------------------------------------------------------
 
 
