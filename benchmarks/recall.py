@@ -209,7 +209,7 @@ async def measure(conversation: Conversation, embedder: Embedder | None, tallies
             meanings = Meanings(embedder, Price(), limits, Breakers(), database, time.time, Metrics())
             payer = Payer(USER, "memory:recall:", "UTC")
             began = time.perf_counter()
-            await meanings.fill(index, payer)
+            await meanings.fill(index, USER, "UTC")
             seconds = time.perf_counter() - began
             print(f"{conversation.name}: {len(said)} vectors in {seconds:.1f} s", file=sys.stderr, flush=True)
 

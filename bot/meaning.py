@@ -51,10 +51,6 @@ class _Gone(Exception):
     """They were forgotten meanwhile."""
 
 
-class _NoVector(ModelUnavailable):
-    """The answer holds numbers that are no vectors, or not of the length of all others."""
-
-
 @dataclass(frozen=True, slots=True)
 class Payer:
     """Whom a call counts for; `turn_id` is 0 outside of turns. `there` tells whether they are known yet."""
@@ -109,8 +105,8 @@ class Meanings:
         text = question.strip()[:QUESTION_CHARS]
         if not text:
             return None
-        [vector] = await self._ask([text], payer, asked=True)
-        return None if vector is None else Meaning(self._model, vector)
+        vector = await self._one(text, payer, asked=True)
+        return Meaning(self._model, vector)  # whose length is known only now
 
     def asked_by(self, user_id: str, chat_key: str, zone: str, turn_id: int = 0) -> AskMeaning:
         """`of`, for questions that count for this person."""
@@ -133,7 +129,7 @@ class Meanings:
         if self.embedder.size is None:
             if not await self._use(index, payer, self._behind):
                 return
-            await self._ask([PROBE], payer)
+            await self._one(PROBE, payer)
         while batch := await self._use(index, payer, self._wanted):
             told = [(key, text) for key, text in batch if text.strip()]
             found = await self._each([text for _, text in told], payer) if told else []
@@ -165,18 +161,25 @@ class Meanings:
     async def _each(self, texts: Sequence[str], payer: Payer) -> list[Vector | None]:
         """Vectors of texts; None for one that the model has none of, when it is the text that it minds."""
         try:
-            return await self._ask(texts, payer)
-        except (ModelRejected, ModelRefused, ContextTooLong, _NoVector):
-            await self._ask([PROBE], payer)
+            found = await self._ask(texts, payer)
+        except (ModelRejected, ModelRefused, ContextTooLong):
+            found = []
+        if any(vector is not None for vector in found):
+            return found
+        await self._one(PROBE, payer)
         if len(texts) == 1:
             return [None]
-        found: list[Vector | None] = []
-        for text in texts:
-            found += await self._each([text], payer)
-        return found
+        return [vector for text in texts for vector in await self._each([text], payer)]
+
+    async def _one(self, text: str, payer: Payer, *, asked: bool = False) -> Vector:
+        """The vector of a text that has one."""
+        [vector] = await self._ask([text], payer, asked=asked)
+        if vector is None:
+            raise ModelUnavailable(self.embedder.name, "the answer holds no vector, or one of another length")
+        return vector
 
     async def _ask(self, texts: Sequence[str], payer: Payer, *, asked: bool = False) -> list[Vector | None]:
-        """One call, booked. Of several vectors one may be none."""
+        """One call, booked; None for a vector that is none, and for all where they are not as long as all others."""
         most = sum(bound(text) for text in texts)
         reservation = 0
         if self.embedder.paid:
@@ -197,9 +200,7 @@ class Meanings:
         sizes = {one.size for one in found if one is not None}
         size = self.embedder.size or max(sizes, default=0)
         if sizes != {size}:
-            raise _NoVector(
-                self.embedder.name, f"the answer holds other vectors than {size or 'some'} numbers long"
-            )
+            return [None] * len(texts)
         self.embedder.size = size
         return found
 

@@ -252,6 +252,7 @@ async def test_where_all_is_made_nothing_is_asked_at_the_next_start(tmp_path: Pa
         await it.meanings().fill(it.index, ANNA, "UTC")
         await it.meanings().fill(it.index, BEN, "UTC")
         assert len(server.requests) == asked
+        assert (await it.find("puppy"))[0] == "my dog"
 
 
 async def test_nothing_is_booked_for_who_was_forgotten_meanwhile(tmp_path: Path) -> None:
