@@ -66,20 +66,20 @@ class Manifest:
 
 
 def make(target: Path, place: Place, version: str, at: float) -> tuple[Manifest, list[Path]]:
-    """Write a backup to `target`; what it says of itself, and files that could not be taken, for their names are no UTF-8.
+    """Write a backup to `target`; what it says of itself, and what could not be taken: links, and names that no backup has.
 
     It is read back and checked before it appears under its name. Raises FileExistsError if there is such a file, and
     `DatabaseUnusable`.
     """
     sweep(target.parent, "boswell-backup-")
-    left = []
+    left: list[Path] = []
     with whole(target) as file, scratch(target.with_name(f"{target.name}.db")) as database:
         schema = copy(place.database, database)
         with Archive(file) as archive:
             archive.add(_DATABASE, database)
-            for path in _files(place.memory):
+            for path in _files(place.memory, left):
                 name = f"{_MEMORY}/{path.relative_to(place.memory).as_posix()}"
-                if _utf8(name):
+                if _utf8(name) and _safe(name):
                     archive.add(name, path)
                 else:
                     left.append(path)
@@ -94,12 +94,12 @@ def make(target: Path, place: Place, version: str, at: float) -> tuple[Manifest,
     return manifest, left
 
 
-def _files(memory: Path) -> Iterator[Path]:
-    """Everything in people's folders."""
+def _files(memory: Path, left: list[Path]) -> Iterator[Path]:
+    """Everything in people's folders, which may be links themselves; what is no file is added to `left`."""
     with contextlib.suppress(FileNotFoundError):
         for folder in sorted(memory.iterdir()):
-            if is_user_id(folder.name) and not folder.is_symlink():
-                yield from below(folder)
+            if is_user_id(folder.name):
+                yield from below(folder, left)
 
 
 def _written(manifest: Manifest) -> bytes:

@@ -21,6 +21,7 @@ from typing import IO, BinaryIO
 from memory.files import sync_folder
 
 PIECE = 1 << 20  # bytes read at a time
+_FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # times that a zip file can tell
 _TRIES = 5  # to read a file that others are writing at this moment
 
 
@@ -120,8 +121,11 @@ def _remove(temporary: Path) -> None:
     temporary.unlink(missing_ok=True)
 
 
-def below(folder: Path) -> Iterator[Path]:
-    """Every file in a folder and its folders, in order. Links are not followed, and what is half written is left out."""
+def below(folder: Path, left: list[Path] | None = None) -> Iterator[Path]:
+    """Every file in a folder and its folders, in order. What is half written is left out.
+
+    So is what is no file, such as a link, which is not followed; it is added to `left`.
+    """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -129,8 +133,11 @@ def below(folder: Path) -> Iterator[Path]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             if not entry.name.startswith("."):
-                yield from below(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False) and not _passing(entry.name):
+                yield from below(Path(entry.path), left)
+        elif not entry.is_file(follow_symlinks=False):
+            if left is not None:
+                left.append(Path(entry.path))
+        elif not _passing(entry.name):
             yield Path(entry.path)
 
 
@@ -158,7 +165,7 @@ class Archive:
     @contextlib.contextmanager
     def member(self, name: str, at: float | None = None) -> Iterator[Callable[[bytes], None]]:
         """Add a file, piece by piece, that was last changed `at`."""
-        info = zipfile.ZipInfo(name, max((1980, 1, 1, 0, 0, 0), time.gmtime(at)[:6]))
+        info = zipfile.ZipInfo(name, min(max(_FIRST, time.gmtime(at)[:6]), _LAST))
         info.compress_type = zipfile.ZIP_DEFLATED
         info.external_attr = (stat.S_IFREG | 0o600) << 16
         digest, size = hashlib.sha256(), 0

@@ -39,7 +39,10 @@ def backup(path: Path | None, target: Path | None) -> None:
     except FileExistsError:  # somebody was faster
         fail(exists)
     for each in left:
-        click.echo(f"warning: {printable(str(each))!r} is not in it: its name is no UTF-8", err=True)
+        click.echo(
+            f"warning: {printable(str(each))!r} is not in it: it is no file, or no backup can have its name",
+            err=True,
+        )
     click.echo(f"Wrote {target}: the database, and the files of {_people(made.people)}.")
 
 
