@@ -135,5 +135,6 @@ def _packed(vector: Vector) -> bytes:
 def _likeness(packed: bytes, asked: Vector) -> Vector:
     """The cosines between each vector and the one that is asked for, which has length 1."""
     vectors = np.frombuffer(packed, np.int8).reshape(-1, asked.size).astype(np.float32)
-    cosines: Vector = (vectors @ asked / np.linalg.norm(vectors, axis=1)).astype(np.float32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))  # linalg.norm takes many times as long
+    cosines: Vector = (vectors @ asked / lengths).astype(np.float32)
     return cosines

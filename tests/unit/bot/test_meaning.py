@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from memory.transcripts import Known, Message, Transcripts, TurnRecord
 from memory.vectors import Meaning
 from tests.fakes.embedding_server import KEY, EmbeddingServer, Fault
 
+ROOT = Path(__file__).parents[3]
 NOW = 1793707200.0  # 2026-11-03 12:00:00 UTC
 ANNA, BEN = "telegram-1001", "telegram-1002"
 WHO = Payer(ANNA, "telegram:1001:", "UTC", 7)
@@ -271,3 +275,70 @@ async def test_a_blank_question_and_blank_messages_are_never_sent(tmp_path: Path
         await it.meanings().fill(it.index, ANNA, "UTC")
         assert await it.meanings().of(" \n", WHO) is None
         assert isinstance(await it.meanings().of("dog", WHO), Meaning)
+
+
+FILL = """
+import asyncio, sys, time
+from pathlib import Path
+from bot.breaker import Breakers
+from bot.limits import Limits
+from bot.meaning import Meanings
+from bot.metrics import Metrics
+from bot.models.embedding import Embedded
+from config.schema import LimitsConfig, Price
+from memory.database import open_database
+from memory.index import Index
+from memory.transcripts import Transcripts
+from tests.fakes.embedding_server import meaning
+
+class Printing:
+    name, model, batch, paid, size = "memory.embeddings", "printing", 4, False, None
+    async def embed(self, texts, *, asked=False):
+        print(len(texts), flush=True)
+        sys.stdin.readline()
+        return Embedded([meaning(text) for text in texts], None)
+
+async def main(root):
+    async with open_database(root / "boswell.db") as database:
+        limits = Limits(LimitsConfig(), {}, "UTC")
+        it = Meanings(Printing(), Price(), limits, Breakers(), database, time.time, Metrics())
+        await it.fill(Index(root / "index", Transcripts(root / "memory")), "telegram-1001", "UTC")
+    print("done", flush=True)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_vectors_that_were_made_outlive_a_kill_at_any_instant(tmp_path: Path) -> None:
+    transcripts = Transcripts(tmp_path / "memory")
+    for number in range(200):
+        record = TurnRecord(ANNA, NOW + 86400 * number, "UTC", None, (("user", f"dog {number}"),))
+        transcripts.write(record, Known())
+    made = 0
+    for calls in (2, 5, 9, 1000):  # killed in the call of that number; the first is a probe
+        command = [sys.executable, "-c", FILL, str(tmp_path)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as program:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            told: list[str] = []
+            for line in program.stdout:
+                told.append(line.strip())
+                if told[-1] == "done":
+                    break
+                if len(told) == calls:
+                    program.kill()
+                    break
+                program.stdin.write("\n")
+                program.stdin.flush()
+        kept = _vectors(tmp_path)
+        if told[-1] != "done":
+            assert kept == made + 4 * (calls - 2)
+        made = kept
+    assert told[-1] == "done"
+    assert made == 200
+
+
+def _vectors(root: Path) -> int:
+    with closing(sqlite3.connect(root / "index" / f"{ANNA}.db")) as file:
+        return int(file.execute("SELECT count(*) FROM vectors").fetchone()[0])
