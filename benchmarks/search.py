@@ -31,8 +31,8 @@ from memory.transcripts import Message, Transcripts, render
 LINES_A_DAY = 20
 SEARCHED = 25  # people; fewer than the indexes that are kept open
 QUERIES = 20  # of each
-QUIET = 4.0  # seconds after which the measured program indexes a person
-TURNS = 20
+QUIET = 2.0  # seconds after which the measured program indexes a person
+CONVERSATIONS, TURNS = 3, 20
 _FUNCTION_WORDS = "the i to and a of you it that in is was my for on me we so have with be at not this but are do what".split()  # noqa: SIM905
 _VOCABULARY = 20_000
 
@@ -159,7 +159,10 @@ def _timed(work: Callable[[], Any]) -> float:
 
 
 def measure_turns(there: Servers, rounds: int) -> dict[str, float]:
-    """CPU per turn with the index, all that is indexed afterwards included, and without; the two take turns."""
+    """CPU per turn with the index, all that is indexed afterwards included, and without; the two take turns.
+
+    The least of each: what else the machine does only adds to it.
+    """
     from benchmarks.catalogue import beside_boswell
 
     programs = {name: beside_boswell(name) for name in ("indexed", "unindexed")}
@@ -167,7 +170,7 @@ def measure_turns(there: Servers, rounds: int) -> dict[str, float]:
     for number in range(rounds):
         for name, program in sorted(programs.items(), reverse=bool(number % 2)):
             found[name].append(_turns(program, there))
-    return {f"{name}_cpu_ms": statistics.median(times) * 1e3 for name, times in found.items()}
+    return {f"{name}_cpu_ms": min(times) * 1e3 for name, times in found.items()}
 
 
 def _turns(program: Program, there: Servers) -> float:
@@ -177,9 +180,11 @@ def _turns(program: Program, there: Servers) -> float:
         there.drive(token, {"chats": chats, "first": 1, "turns": 1}, 120)
         time.sleep(2 * QUIET)
         before = cpu_seconds(pid)
-        there.drive(token, {"chats": chats, "first": 2, "turns": TURNS}, 1200)
-        time.sleep(2 * QUIET)
-        return (cpu_seconds(pid) - before) / (CHATS * TURNS)
+        for conversation in range(CONVERSATIONS):
+            first = 2 + conversation * TURNS
+            there.drive(token, {"chats": chats, "first": first, "turns": TURNS}, 1200)
+            time.sleep(2 * QUIET)
+        return (cpu_seconds(pid) - before) / (CHATS * TURNS * CONVERSATIONS)
 
 
 def main() -> None:
