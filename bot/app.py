@@ -472,6 +472,8 @@ async def _keep_house(database: Database, turns: Turns) -> None:
             await keep_to(turns)
         except sqlite3.Error as exc:
             log.error("database_failed", what="letting go of old rows", problem=str(exc))
+        except OSError as exc:
+            log.error("old_files_not_listed", problem=exc.strerror or type(exc).__name__)
         await asyncio.sleep(86400 - 3600)
 
 

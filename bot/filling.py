@@ -44,7 +44,12 @@ class Filling:
         """Another model may be configured: look at everybody."""
         self._retry = 0.0
         self._waiting.clear()
-        for user_id in await asyncio.to_thread(lambda: [*self._turns.journal.transcripts.people()]):
+        try:
+            found = await asyncio.to_thread(lambda: [*self._turns.journal.transcripts.people()])
+        except OSError as exc:
+            log.error("people_not_listed", problem=exc.strerror or type(exc).__name__)
+            return
+        for user_id in found:
             self.indexed(user_id)
 
     async def idle(self) -> None:

@@ -108,7 +108,11 @@ class Indexing:
     async def _walk(self) -> None:
         """Everybody's, and those of who has no folder any more."""
         began = time.monotonic()
-        found = await asyncio.to_thread(lambda: {*self._transcripts.people(), *self.index.people()})
+        try:
+            found = await asyncio.to_thread(lambda: {*self._transcripts.people(), *self.index.people()})
+        except OSError as exc:
+            log.error("people_not_listed", problem=exc.strerror or type(exc).__name__)
+            found = set()
         ours = sorted(one for one in found if one.startswith(self._prefixes))
         for user_id in ours:
             at = time.monotonic()

@@ -24,7 +24,7 @@ async def keep_to(turns: Turns) -> None:
     """Remove what is too old by now; nothing where everything is kept. Harmless to break off and to repeat.
 
     Facts stay, and what others have put into a person's folder. So does an open conversation, as old as it may be. The index
-    follows the files by itself. Raises sqlite3.Error.
+    follows the files by itself. Raises sqlite3.Error, and OSError where the disk does not tell who there is.
     """
     days, at = turns.setup.retention_days, turns.now()
     if days is None:
@@ -45,7 +45,11 @@ async def _files(turns: Turns, at: float, days: int) -> int:
     for user_id in await asyncio.to_thread(lambda: sorted(transcripts.people())):
         zone = await turns.zone(user_id)
         first = datetime.fromtimestamp(at, ZoneInfo(zone)).date() - timedelta(days=days)
-        found = await asyncio.to_thread(transcripts.dates, user_id)
+        try:
+            found = await asyncio.to_thread(transcripts.dates, user_id)
+        except OSError as exc:
+            log.error("not_let_go", user=user_id, problem=exc.strerror or type(exc).__name__)
+            continue
         old = [day for day in found if day < first]
         for start in range(0, len(old), BATCH):
             batch = old[start : start + BATCH]

@@ -333,7 +333,7 @@ class Transcripts:
         try:
             with os.scandir(self._root) as entries:
                 yield from (
-                    entry.name for entry in entries if files.is_user_id(entry.name) and entry.is_dir()
+                    entry.name for entry in entries if files.is_user_id(entry.name) and _is_folder(entry)
                 )
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -345,8 +345,9 @@ class Transcripts:
             with os.scandir(files.folder_of(self._root, user_id)) as entries:
                 for entry in entries:
                     match = _FILE_NAME.fullmatch(entry.name)
-                    if match and entry.is_file():
-                        with contextlib.suppress(ValueError):  # 2026-02-31.md: not one of ours
+                    # 2026-02-31.md is not one of ours; nor is a link that leads to itself.
+                    with contextlib.suppress(ValueError, OSError):
+                        if match and entry.is_file():
                             found.append(date.fromisoformat(match[1]))
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -462,6 +463,13 @@ class Transcripts:
             self._ends[path] = end
             if len(self._ends) > _MOST_REMEMBERED:
                 del self._ends[next(iter(self._ends))]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _plan(data: bytes, turn: bytes, record: TurnRecord, known: Known) -> _Plan:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Annotated
 
+import structlog
 from pydantic import Field
 
 from bot.events import Variables
@@ -20,6 +21,8 @@ from bot.scope import may_be_told
 from bot.tools.base import ToolContext, ToolProblem
 from memory import days as days_
 from memory.transcripts import Message, Place, Section, Transcripts, local_time, render
+
+log = structlog.get_logger(__name__)
 
 MAX_CHARS = 24_000  # of what was said, in one answer: about 6,000 tokens
 MAX_MESSAGE_CHARS = 6_000  # so that one pasted book does not push the rest of the day out
@@ -107,7 +110,11 @@ def read_history(
         before = reversed([day for day in dates if day < first])
         after = [day for day in dates if day > last]
         nearest = [day for side in (before, after) if (day := reader.first_with_something(side))]
-    return History(first, last, tuple(days), " ".join([*notes, *cut]), tuple(nearest), variables.private)
+    notes += [
+        *cut,
+        *(f"The transcript of {day} can not be read just now." for day in sorted(reader.unreadable)),
+    ]
+    return History(first, last, tuple(days), " ".join(notes), tuple(nearest), variables.private)
 
 
 class _Reader:
@@ -116,11 +123,19 @@ class _Reader:
     def __init__(self, transcripts: Transcripts, variables: Variables) -> None:
         self._transcripts = transcripts
         self._variables = variables
+        self.unreadable: set[Date] = set()
 
     def sections(self, day: Date) -> list[Section]:
-        """What may be read out where they ask, of a day."""
+        """What may be read out where they ask, of a day. One that the disk does not give is as good as none."""
         who = self._variables
-        found = days_.sections(self._transcripts, who.people, day, who.timezone)
+        try:
+            found = days_.sections(self._transcripts, who.people, day, who.timezone)
+        except OSError as exc:
+            if day not in self.unreadable:
+                problem = exc.strerror or type(exc).__name__
+                log.error("transcript_unreadable", user=who.user_id, date=str(day), problem=problem)
+            self.unreadable.add(day)
+            return []
         return [
             section if user_id == who.user_id else from_elsewhere(section, user_id, who.platform)
             for user_id, section in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,28 @@ from typing import Any
 import pytest
 
 from bot import sentences
+from bot.events import ToolCall, ToolReturned, UserSaid
+from bot.indexing import Indexing
+from bot.models.base import ModelRequest
+from bot.retention import keep_to
 from memory import facts
-from memory.transcripts import Place
+from memory.index import Index
+from memory.transcripts import Place, Transcripts
 from tests.fakes.house import house
 from tests.fakes.scripted_model import ScriptedModel
 
 NO_FACTS = sentences.say("facts_none")
 NOT_JUST_NOW = sentences.say("facts_failed")
+
+
+def tells_history(request: ModelRequest) -> Any:
+    """A model that calls the history tool with what it is told, and says what comes of it."""
+    last = request.events[-1]
+    if isinstance(last, ToolReturned):
+        return last.content
+    return (
+        [ToolCall("c", "history", last.text)] if isinstance(last, UserSaid) and "{" in last.text else "heard"
+    )
 
 
 def _large(path: Path) -> None:
@@ -51,6 +67,52 @@ async def test_whatever_stands_in_the_place_of_the_facts_people_are_answered(
         assert h.texts("2") == ["heard"]
 
 
+async def test_a_link_that_leads_to_itself_hides_no_day(tmp_path: Path) -> None:
+    async with house(tmp_path, ScriptedModel(lambda _: "heard")) as h:
+        await h.say("hello")
+        await h.settled()
+        for name in ("memory-1/2026-01-03.md", "memory-2"):
+            loop = tmp_path / "memory" / name
+            loop.symlink_to(loop)
+        await h.say("/history")
+        await h.settled()
+        assert "**You:** hello" in h.texts()[-1]
+        assert [*h.parts.journal.transcripts.people()] == ["memory-1"]
+
+
+async def test_a_memory_that_can_not_be_looked_through_stops_nothing(tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+    memory.symlink_to(memory)
+    transcripts = Transcripts(memory)
+    indexing = Indexing(Index(tmp_path / "index", transcripts), transcripts, ("memory-",), quiet=0)
+    async with house(tmp_path, ScriptedModel(lambda _: "heard")) as h, asyncio.timeout(10):
+        work = asyncio.create_task(indexing.run())
+        await indexing.walked()
+        assert not work.done()
+        work.cancel()
+        await h.parts.filling.everybody()
+        await h.say("hello")
+        await h.parts.engine.idle()
+        await h.parts.delivery.drained()
+        assert h.texts() == ["heard"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+async def test_somebodys_folder_that_can_not_be_looked_through_keeps_nobody_elses_old_files(
+    tmp_path: Path,
+) -> None:
+    old = {user: tmp_path / "memory" / f"memory-{user}" / "2001-01-01.md" for user in "123"}
+    for path in old.values():
+        path.parent.mkdir(parents=True)
+        path.write_text("## 10:00:00 UTC\n\n**user:** hi\n\n")
+    old["2"].parent.chmod(0)
+    memory = {"dir": str(tmp_path / "memory"), "retention_days": 30}
+    async with house(tmp_path, ScriptedModel(lambda _: "heard"), memory=memory) as h:
+        await keep_to(h.parts.turns)
+    old["2"].parent.chmod(0o700)
+    assert [user for user, path in old.items() if path.exists()] == ["2"]
+
+
 async def test_a_pipe_in_the_place_of_a_day_keeps_nobody_else_from_being_written_down(tmp_path: Path) -> None:
     async with house(tmp_path, ScriptedModel(lambda _: "heard")) as h:
         await h.say("hello")
@@ -67,6 +129,26 @@ async def test_a_pipe_in_the_place_of_a_day_keeps_nobody_else_from_being_written
         await h.parts.journal.flush()
         await h.settled()
         assert [text for role, text in h.transcript() if role == "user"] == ["into a pipe", "and on"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+async def test_a_day_that_can_not_be_read_hides_none_of_the_others(tmp_path: Path) -> None:
+    async with house(tmp_path, ScriptedModel(tells_history)) as h:
+        await h.say("hello")
+        await h.settled()
+        for day in ("2026-01-01", "2026-01-02"):
+            path = tmp_path / "memory" / "memory-1" / f"{day}.md"
+            path.write_text(f"## 10:00:00 UTC\n\n**user:** {day}\n\n**assistant:** yes\n\n")
+        path.chmod(0)
+        loop = path.with_name("2026-01-03.md")
+        loop.symlink_to(loop)
+        await h.say('{"start": "2026-01-01", "end": "2026-01-03"}')
+        await h.settled()
+        await h.say("/history 2026-01-02")
+        await h.settled()
+        assert "**user:** 2026-01-01" in h.texts()[1]
+        assert "The transcript of 2026-01-02 can not be read just now." in h.texts()[1]
+        assert h.texts()[2].endswith("The transcript of 2026-01-02 can not be read just now.")
 
 
 def test_marks_that_are_repeated_without_end_are_read_in_no_time() -> None:
