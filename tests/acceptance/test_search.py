@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from adapters.base import Chat, parse_command
 from bot import sentences
 from bot.events import ToolCall, UserSaid
+from bot.indexing import Indexing
 from bot.models.base import ModelRequest
 from bot.models.demo import DemoModel
 from tests.fakes.house import House, house
@@ -197,6 +200,26 @@ async def test_files_edited_while_it_runs_are_the_truth_at_once(tmp_path: Path) 
         assert "okapi two" in await say(h, "/search okapi")
         path.unlink()
         assert await say(h, "/search okapi") == sentences.SEARCH_NOTHING
+
+
+async def test_what_was_said_is_indexed_before_anybody_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keepers: list[Indexing] = []
+
+    def keeper(*arguments: Any) -> Indexing:
+        keepers.append(Indexing(*arguments, quiet=0.0))
+        return keepers[-1]
+
+    monkeypatch.setattr("bot.app.Indexing", keeper)
+    async with house(tmp_path, answers()) as h:
+        await say(h, "zebra one")
+        await keepers[0].idle()
+        with closing(sqlite3.connect(tmp_path / "index" / "memory-1.db")) as index:
+            assert index.execute("SELECT text FROM units ORDER BY id").fetchall() == [
+                ("zebra one",),
+                ("Fine.",),
+            ]
 
 
 async def test_what_keeps_it_from_searching_is_told_in_a_sentence_and_nothing_else_stops(
