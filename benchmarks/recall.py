@@ -192,7 +192,11 @@ async def measure(conversation: Conversation, embedder: Embedder | None, tallies
         stack.callback(index.close)
         index.refresh(USER)
         said = [one for one in conversation.said if one.text.strip()]
-        keys = dict(zip((key for key, _ in sorted(index.units(USER))), _in_files(said), strict=True))
+        spots = (
+            index.use(USER, lambda it: it.execute("SELECT id, at FROM units ORDER BY id").fetchall()) or []
+        )
+        keys = {key: one for (key, _), one in zip(spots, _in_files(said), strict=True)}
+        there = {at: keys[key] for key, at in spots}
         beside = _beside(said)
 
         def by_words(question: str) -> Sequence[str]:
@@ -220,11 +224,7 @@ async def measure(conversation: Conversation, embedder: Embedder | None, tallies
                 def near(connection: sqlite3.Connection) -> dict[int, float]:
                     return vectors.nearest(connection, meaning, EVERYTHING, max(PLACES))
 
-                spots = index.use(USER, near) or {}
-                spot_keys = index.use(
-                    USER, lambda it: dict(it.execute("SELECT at, id FROM units").fetchall())
-                )
-                return [keys[(spot_keys or {})[at]] for at in spots]
+                return [there[at] for at in index.use(USER, near) or {}]
 
             async def by_both(question: str) -> Sequence[str]:
                 meaning = await meanings.of(question, payer)

@@ -197,39 +197,6 @@ class Index:
         """
         return self._use(self._person(user_id), work)
 
-    def units(self, user_id: str) -> list[tuple[int, str]]:
-        """Each unit's key and text. A key never stands for another text, as long as the index is not made anew."""
-
-        def read(connection: sqlite3.Connection) -> list[tuple[int, str]]:
-            return connection.execute(_SQL["units_all"]).fetchall()
-
-        return self.use(user_id, read) or []
-
-    def readable(
-        self,
-        user_id: str,
-        first: Date | None = None,
-        last: Date | None = None,
-        allowed: Callable[[Place | None], bool] = everywhere,
-    ) -> set[int]:
-        """The keys of the units that were said in these days and places."""
-
-        def read(connection: sqlite3.Connection) -> set[int]:
-            scope = _scope(connection, first, last, allowed)
-            return {key for (key,) in connection.execute(_SQL["units_readable"], scope)}
-
-        return self.use(user_id, read) or set()
-
-    def passages(self, user_id: str, scores: Mapping[int, float]) -> list[Passage]:
-        """The passages of some keys with their scores, best first; keys that are gone are passed over."""
-
-        def read(connection: sqlite3.Connection) -> list[Passage]:
-            keys = json.dumps([*scores])
-            spots = {at: scores[key] for at, key in connection.execute(_SQL["units_spots"], {"keys": keys})}
-            return _passages(connection, user_id, spots, len(spots))
-
-        return self.use(user_id, read) or []
-
     def forget(self, user_id: str) -> None:
         """Remove a person's index. It comes back as soon as it is used while there are files in their folder."""
         person = self._person(user_id)

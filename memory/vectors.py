@@ -99,7 +99,7 @@ def store(connection: sqlite3.Connection, model: str, made: Iterable[tuple[int, 
 def nearest(
     connection: sqlite3.Connection, meaning: Meaning, scope: Mapping[str, Any], most: int = CANDIDATES
 ) -> dict[int, float]:
-    """Where the units stand (`at`) that are nearest to a meaning, of those in scope (see units_readable), and how near."""
+    """Where the units stand (`at`) that are nearest to a meaning, of those in scope (see stems_find_among), and how near."""
     if _model(connection) != meaning.model:
         return {}
     rows = connection.execute(_SQL["vectors_among"], {**scope, "dimensions": meaning.vector.size})

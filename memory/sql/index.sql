@@ -33,17 +33,6 @@ UPDATE units SET section = ?, position = ?, date = ?, place = ?, heading = ? WHE
 -- name: units_remove  A unit is gone.
 DELETE FROM units WHERE id = ?;
 
--- name: units_all  Every unit's text.
-SELECT id, text FROM units ORDER BY id;
-
--- name: units_readable  The units of some days and places; `private` says whether those of no place are among them.
-SELECT id FROM units
-WHERE date BETWEEN :first AND :last
-  AND CASE WHEN place IS NULL THEN :private ELSE place IN (SELECT value FROM json_each(:places)) END;
-
--- name: units_spots  Where units stand.
-SELECT at, id FROM units WHERE id IN (SELECT value FROM json_each(:keys));
-
 -- name: units_there  Those of some spots where something stands.
 SELECT at FROM json_each(:spots) CROSS JOIN units ON at = value;
 
@@ -73,7 +62,7 @@ SELECT at, -score FROM (
     SELECT rowid AS id, rank AS score FROM stems WHERE stems MATCH :match ORDER BY score, rowid DESC LIMIT :most
 ) CROSS JOIN units USING (id);
 
--- name: stems_find_among  The same of some days and places; see units_readable.
+-- name: stems_find_among  The same of some days and places; `private` says whether what was said in none is among them.
 SELECT at, -rank FROM stems CROSS JOIN units ON units.id = stems.rowid
 WHERE stems MATCH :match AND date BETWEEN :first AND :last
   AND CASE WHEN place IS NULL THEN :private ELSE place IN (SELECT value FROM json_each(:places)) END
@@ -84,7 +73,7 @@ SELECT at, -score FROM (
     SELECT rowid AS id, rank AS score FROM forms WHERE forms MATCH :match ORDER BY score, rowid DESC LIMIT :most
 ) CROSS JOIN units USING (id);
 
--- name: forms_find_among  The same of some days and places; see units_readable.
+-- name: forms_find_among  The same of some days and places; see stems_find_among.
 SELECT at, -rank FROM forms CROSS JOIN units ON units.id = forms.rowid
 WHERE forms MATCH :match AND date BETWEEN :first AND :last
   AND CASE WHEN place IS NULL THEN :private ELSE place IN (SELECT value FROM json_each(:places)) END
@@ -115,7 +104,7 @@ LEFT JOIN units AS previous ON previous.at = units.at - 1 AND units.position > 0
 WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE unit = units.id)
 ORDER BY units.id DESC LIMIT :most;
 
--- name: vectors_among  Vectors of the units of some days and places; see units_readable.
+-- name: vectors_among  Vectors of the units of some days and places; see stems_find_among.
 SELECT at, vector FROM units JOIN vectors ON vectors.unit = units.id
 WHERE length(vector) = :dimensions AND units.date BETWEEN :first AND :last
   AND CASE WHEN place IS NULL THEN :private ELSE place IN (SELECT value FROM json_each(:places)) END;

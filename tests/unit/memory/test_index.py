@@ -53,6 +53,12 @@ class Memory:
     def passages(self, query: str, *people: str, **how: object) -> list[Passage]:
         return self.index.search(people or (ANNA,), query, **how)  # type: ignore[arg-type]
 
+    def units(self, user: str = ANNA) -> dict[int, str]:
+        """Each unit's key and text."""
+        return dict(
+            self.index.use(user, lambda it: it.execute("SELECT id, text FROM units").fetchall()) or []
+        )
+
     def file(self, user: str = ANNA) -> Path:
         return self.root / f"{user}.db"
 
@@ -257,12 +263,12 @@ def test_only_files_of_days_and_of_facts_count(memory: Memory) -> None:
 
 def test_an_append_keeps_the_keys_of_what_stood_there(memory: Memory) -> None:
     memory.say("one", "two")
-    before = dict(memory.index.units(ANNA))
+    before = memory.units()
     memory.transcripts.write(
         TurnRecord(ANNA, NOON, "UTC", None, (("user", "three"), ("assistant", "two"))),
         Known(len(memory.transcripts.raw(ANNA, date(2026, 11, 3))), "12:00:00 UTC", 1),
     )
-    after = dict(memory.index.units(ANNA))
+    after = memory.units()
     assert before.items() < after.items()
     assert [after[key] for key in sorted(after.keys() - before.keys())] == ["three", "two"]
 
