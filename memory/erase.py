@@ -24,6 +24,7 @@ from memory import export, links
 from memory.database import Database, MemoryFault, Tx
 from memory.people import CODE_CHARS
 from memory.transcripts import Transcripts
+from memory.whole import sweep
 
 CODE_SECONDS = 600.0
 CODE_LENGTH = 4  # it keeps from mistakes, not from others: nobody's code is good for anybody else
@@ -181,6 +182,7 @@ def erase(tx: Tx, erasure: Erasure, transcripts: Transcripts, data: Path, at: fl
     _person(tx, user_id, at)
     tx.run("erase_turns", user_id=user_id, at=at)
     export.forget(data, user_id)
+    sweep(data)  # a half backup, which holds everybody
     transcripts.forget(user_id)
     return Erased(frozenset(turns), frozenset(streams), frozenset(shared))
 

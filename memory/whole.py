@@ -48,8 +48,10 @@ def whole(path: Path, *, over: bool = False) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
             _place(temporary, path, over=over)
-        except BaseException:
+        except BaseException as exc:
             temporary.unlink(missing_ok=True)
+            if isinstance(exc, OSError) and exc.filename is None:
+                exc.filename = str(path)  # writing, as on a full disk, tells an error without a name
             raise
     sync_folder(path.parent)
 

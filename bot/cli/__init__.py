@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import io
 import json
@@ -74,6 +75,8 @@ def _end(exc: BaseException) -> NoReturn:
             fail(str(exc))
         case OSError():
             what = exc.strerror or str(exc)
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                what += "; make room there"
             fail(what if exc.filename is None else f"{exc.filename!r}: {what}")
         case sqlite3.Error():
             fail(f"the database: {exc}; check the free space and the disk under data_dir")

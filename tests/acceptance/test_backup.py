@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -579,6 +580,24 @@ async def test_killed_in_the_middle_a_backup_leaves_no_half_of_itself(tmp_path: 
     (out / ".boswell-backup-x.zip.db.part-journal").touch()
     backup.make(out / "boswell-backup-last.zip", place(data), "1", 0.0)
     assert all(path.suffix == ".zip" for path in out.iterdir())
+
+
+def test_what_can_not_be_written_is_told_with_its_place(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "boswell.db") as database:
+        database.execute("CREATE TABLE t (x)")
+    (tmp_path / "memory/memory-1").mkdir(parents=True)
+    (tmp_path / "memory/memory-1/large.bin").write_bytes(os.urandom(4 << 20))
+    (tmp_path / "data").symlink_to(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+        result = boswell(configured(tmp_path), "backup", str(tmp_path / "b.zip"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert (result.exit_code, result.output) == (1, f"boswell: '{tmp_path / 'b.zip'}': File too large\n")
+    assert not [*tmp_path.glob("*b.zip*")]
 
 
 async def test_while_a_restore_is_at_work_nobody_opens_the_database(tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ def plant_files(folder: Path) -> None:
         (root / user / "2020-02-02.md").write_text(f"## 10:00:00 UTC\n\n**user:** {word}\n\n")
         export.begin(folder, user, "all.zip").write_text(word)
         export.begin(folder, user, ".half.part").write_text(word)
+    (folder / ".b.zip.db.part").write_text(MARKER)  # a backup into this folder that was killed
+    (folder / ".b.zip.db.part-journal").write_text(MARKER)
     index = Index(folder / "index", Transcripts(root))
     for user, word in (("memory-1", MARKER), ("memory-2", BOBS)):
         assert index.search([user], word)
