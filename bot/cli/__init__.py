@@ -75,7 +75,7 @@ def _end(exc: BaseException) -> NoReturn:
             fail(str(exc))
         case OSError():
             what = exc.strerror or str(exc)
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            if exc.filename is not None and exc.errno in (errno.ENOSPC, errno.EDQUOT):
                 what += "; make room there"
             fail(what if exc.filename is None else f"{exc.filename!r}: {what}")
         case sqlite3.Error():
