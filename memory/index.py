@@ -45,6 +45,7 @@ _POOL = 40  # of the best matches, from which the neighbours get their shares
 _MANY = 10_000  # matches of a query that is more than words
 _SPARE = 4  # places that may be empty among the best
 _MOST_OPEN = 32  # indexes that are kept open for the next search
+_TRIES = 5  # to use an index, where other processes take it away meanwhile
 _VERSION = zlib.crc32(f"{words.VERSION} {index_schema()}".encode()) & 0x7FFFFFFF
 _SQL = queries("index.sql")
 _BEST = itemgetter(1, 0)  # by the score; of equals the later one
@@ -232,22 +233,23 @@ class Index:
             return person
 
     def _use(self, person: _Person, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        anew = False
         with person.lock:
-            try:
-                connection = self._ready(person)
-                return None if connection is None else work(connection)
-            except _FAULTS as exc:
-                person.close()
-                if _of_the_disk(exc):
-                    raise _unusable(person, exc) from exc
-                log.warning("index_rebuilt", user=person.user_id, error=type(exc).__name__)
-            try:
-                person.remove()
-                connection = self._ready(person)
-                return None if connection is None else work(connection)
-            except _FAULTS as exc:
-                person.close()
-                raise _unusable(person, exc) from exc
+            for last in (False,) * (_TRIES - 1) + (True,):
+                try:
+                    if anew:
+                        person.remove()
+                    connection = self._ready(person)
+                    return None if connection is None else work(connection)
+                except _FAULTS as exc:
+                    taken = person.taken() or _journal_taken(exc)
+                    person.close()
+                    if last or (not taken and (anew or _of_the_disk(exc))):
+                        raise _unusable(person, exc) from exc
+                    if not taken:
+                        log.warning("index_rebuilt", user=person.user_id, error=type(exc).__name__)
+                    anew = not taken
+        raise AssertionError("the last try returns or raises")
 
     def _ready(self, person: _Person) -> sqlite3.Connection | None:
         """The connection to an index that has all that is in the folder; None if there is nothing in it."""
@@ -299,23 +301,25 @@ class _Person:
     def opened(self) -> sqlite3.Connection:
         """The connection to the file that bears the name now: another process may have removed the one before."""
         if self._connection is not None:
-            try:
-                there = self.path.stat()
-            except FileNotFoundError:
-                self.close()
-            else:
-                if self._node == (there.st_dev, there.st_ino):
-                    return self._connection
-                self.close()
+            if not self.taken():
+                return self._connection
+            self.close()
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = self._connection = _connect(self.path)
+        connection = self._connect()
         if _version(connection) not in (0, _VERSION):
             self.remove()
-            connection = self._connection = _connect(self.path)
+            connection = self._connect()
         _create(connection)
-        there = self.path.stat()
-        self._node = there.st_dev, there.st_ino
         return connection
+
+    def taken(self) -> bool:
+        """Whether another process has taken the open file away, and perhaps put a new one there. It is of no use any more."""
+        return self._connection is not None and self._node != _node(self.path)
+
+    def _connect(self) -> sqlite3.Connection:
+        self._connection = _connect(self.path)
+        self._node = _node(self.path)
+        return self._connection
 
     def close(self) -> None:
         self.seen = {}
@@ -348,6 +352,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _node(path: Path) -> tuple[int, int]:
+    """Which file bears the name; none if there is none."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return there.st_dev, there.st_ino
+
+
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
@@ -360,6 +373,11 @@ def _create(connection: sqlite3.Connection) -> None:
             for statement in statements(index_schema()):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _journal_taken(exc: Exception) -> bool:
+    """Whether it failed because another process removed our journal together with an index that bore the name before."""
+    return getattr(exc, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_DELETE_NOENT
 
 
 def _of_the_disk(exc: Exception) -> bool:

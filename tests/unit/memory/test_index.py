@@ -392,6 +392,25 @@ def test_two_processes_may_use_one_index(memory: Memory) -> None:
     other.close()
 
 
+def test_an_index_that_another_process_takes_away_meanwhile_is_not_taken_for_broken(memory: Memory) -> None:
+    other = memory.again()
+    memory.say("zebra one")
+    tries = []
+
+    def write(connection: sqlite3.Connection) -> str:
+        tries.append(connection)
+        if len(tries) <= 2:
+            other.forget(ANNA)
+            other.refresh(ANNA)
+        with units.transaction(connection):
+            connection.execute("UPDATE unmerged SET added = added + 1")
+        return "written"
+
+    assert memory.index.use(ANNA, write) == "written"
+    assert len(other.search([ANNA], "zebra")) == 1
+    other.close()
+
+
 def test_threads_that_search_while_files_change_find_what_is_there(memory: Memory) -> None:
     memory.say("zebra")
     problems: list[Exception] = []
