@@ -70,7 +70,11 @@ def scratch(path: Path) -> Iterator[Path]:
 def _alone(temporary: Path, path: Path) -> BinaryIO:
     """The unfinished file, empty, locked, and in its place."""
     while True:
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as exc:
+            exc.filename = str(path)  # which is the name that whoever reads of it knows
+            raise
         file = open(descriptor, "r+b")  # noqa: PTH123, SIM115 - a descriptor; the caller closes it
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

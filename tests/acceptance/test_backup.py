@@ -598,6 +598,9 @@ def test_what_can_not_be_written_is_told_with_its_place(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, before)
     assert (result.exit_code, result.output) == (1, f"boswell: '{tmp_path / 'b.zip'}': File too large\n")
     assert not [*tmp_path.glob("*b.zip*")]
+    nowhere = str(tmp_path / "nowhere/b.zip")
+    result = boswell(configured(tmp_path), "backup", nowhere)
+    assert (result.exit_code, result.output) == (1, f"boswell: {nowhere!r}: No such file or directory\n")
 
 
 async def test_while_a_restore_is_at_work_nobody_opens_the_database(tmp_path: Path) -> None:
