@@ -12,7 +12,19 @@ from bot.commands.base import Answer, CommandContext
 from bot.events import Variables
 from bot.scope import place_of, said_at
 from bot.tools.base import ToolProblem
-from bot.tools.facts import MAX_CHARS, Kept, about, begin, begun, erase, named, once, visible, write
+from bot.tools.facts import (
+    MAX_CHARS,
+    Kept,
+    about,
+    begin,
+    begun,
+    erase,
+    named,
+    once,
+    says_nothing,
+    visible,
+    write,
+)
 from memory.facts import Fact, FactsFull
 from memory.transcripts import local_time
 
@@ -46,7 +58,7 @@ async def _facts(ctx: CommandContext) -> Answer:
 
 async def _add(ctx: CommandContext, variables: Variables, text: str) -> Answer:
     turns, update = ctx.turns, ctx.job.update
-    if not text:
+    if says_nothing(text):
         return Answer(ctx.say("facts_usage"))
     if len(text) > MAX_CHARS:
         return Answer(ctx.say("fact_too_long", have=len(text), most=MAX_CHARS))

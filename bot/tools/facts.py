@@ -60,7 +60,7 @@ async def remember(
     """
     store = _store(context)
     text = fact.strip()
-    if not re.search(r"\w", text):
+    if says_nothing(text):
         raise ToolProblem("Nothing was written: the fact says nothing.")
     if len(text) > MAX_CHARS:
         raise ToolProblem(f"Nothing was written: a fact may have {MAX_CHARS} characters. Say it shorter.")
@@ -230,6 +230,11 @@ def _saying(facts: Sequence[Kept], text: str) -> list[Kept]:
 def once(facts: Sequence[Kept]) -> list[Kept]:
     """One of each, where several folders have the same."""
     return list({one.fact.id: one for one in facts}.values())
+
+
+def says_nothing(text: str) -> bool:
+    """Whether there is no letter and no number in it."""
+    return not re.search(r"\w", text)
 
 
 def about(facts: Sequence[Kept], words: str) -> list[Kept]:

@@ -134,6 +134,14 @@ async def test_what_two_accounts_said_alike_each_has_after_they_part(tmp_path: P
         )
 
 
+@pytest.mark.parametrize("nothing", ["", " ", "...", "\u200b", "\u202e\u2066"])
+async def test_what_says_nothing_is_no_fact(tmp_path: Path, nothing: str) -> None:
+    async with house(tmp_path, ScriptedModel(obeys)) as h:
+        assert await answer(h, f"/facts add {nothing}") == sentences.say("facts_usage")
+        assert "the fact says nothing" in await answer(h, f"{nothing}\n{remember(nothing)}")
+        assert written(h) == []
+
+
 # Never without having been said -----------------------------------------------------------------------------------
 
 
