@@ -147,6 +147,11 @@ class Update:
         """Whether it is a slash command or a pressed button: no message that stands, and answered to its asker alone."""
         return bool(self.via) and not self.message_id
 
+    @property
+    def alone(self) -> bool:
+        """Whether nobody but its person sees what is answered."""
+        return self.chat.kind == "private" or self.interaction
+
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; `from_json` gives the same update back."""
         return asdict(self)

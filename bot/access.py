@@ -134,17 +134,17 @@ def decide(
     """
     if not gate.stays(update.chat):
         return "leave"
-    # What answers a slash command or a button is seen by its asker alone
-    private = update.chat.kind == "private" or update.interaction
-    command = update.command is not None and (private or update.addressed or update.command in commands)
-    if private:
+    command = update.command is not None and (update.alone or update.addressed or update.command in commands)
+    if update.alone:
         wanted = True
     elif respond == "never":
         wanted = command = False
     else:
         wanted = update.addressed or command or respond == "always"
     if not gate.allows(update.person, update.chat):
-        return "refuse" if private or (respond != "never" and (update.addressed or command)) else "ignore"
+        return (
+            "refuse" if update.alone or (respond != "never" and (update.addressed or command)) else "ignore"
+        )
     if command:
         return "command"
     if wanted:

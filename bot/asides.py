@@ -18,10 +18,11 @@ from bot.commands.base import CommandContext
 from bot.delivery import reply_to
 from bot.engine import CONTROLS, Job
 from bot.errors import LimitReached
+from bot.scope import place_of
 from memory import inbox, journal, people
 from memory.database import Tx
 from memory.outbox import Part
-from memory.transcripts import Place, TurnRecord
+from memory.transcripts import TurnRecord
 
 if TYPE_CHECKING:
     from bot.turns import Turns
@@ -86,13 +87,12 @@ class Asides:
     def _record(self, job: Job, zone: str, tx: Tx) -> None:
         """What we say unasked stands in the transcript, in a section of its own, and in the room."""
         update, at = job.update, self._turns.now()
-        chat, place = update.chat, None
+        chat = update.chat
         if chat.kind == "group":
             setup = self._turns.setup
-            place = Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
             message_id, name = f"reply:{job.id}", setup.agent.name
             room.add(tx, chat, message_id, update.person.id, name, update.args, at, setup.groups.window)
-        entry = TurnRecord(update.person.id, at, zone, place, (("assistant", update.args),))
+        entry = TurnRecord(update.person.id, at, zone, place_of(chat), (("assistant", update.args),))
         journal.record(tx, job.id, -job.id, entry)  # below 0: no stream's, for it belongs to no conversation
 
     async def unreadable(self, job: Job, problem: str) -> tuple[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from datetime import time as Time  # noqa: N812 - `time` is what is asked for
 from adapters.base import Chat, Update, clean
 from bot import times, triggers, when
 from bot.events import Variables
-from bot.scope import may_be_told
+from bot.scope import may_be_told, place_of
 from bot.sentences import say
 from bot.text import is_blank
 from bot.triggers import DAY, Cron, Every, Once, Trigger
@@ -240,12 +240,7 @@ def rezone(tx: Tx, people: Sequence[str], zone: str, at: float) -> None:
 
 
 def _place(schedule: Schedule) -> Place | None:
-    if not schedule.chat:
-        return None
-    chat = Chat(**schedule.chat)
-    if chat.kind == "private":
-        return None
-    return Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
+    return place_of(Chat(**schedule.chat)) if schedule.chat else None
 
 
 # In words -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,6 @@ from urllib.parse import unquote
 
 from memory import export, links
 from memory.database import Database, MemoryFault, Tx
-from memory.people import CODE_CHARS
 from memory.transcripts import Transcripts
 from memory.whole import sweep
 
@@ -70,11 +68,6 @@ class Erased:
 
 
 # Asking ------------------------------------------------------------------------------------------------------------
-
-
-def new_code() -> str:
-    """A word to confirm with."""
-    return "".join(secrets.choice(CODE_CHARS) for _ in range(CODE_LENGTH))
 
 
 def offer(tx: Tx, user_id: str, code: str, at: float) -> tuple[str, ...]:

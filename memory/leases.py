@@ -36,33 +36,30 @@ def _path(folder: Path, name: str) -> Path:
 @contextlib.contextmanager
 def lease(folder: Path, name: str) -> Iterator[None]:
     """Hold `name` for the block. Raises `LeaseTaken`. The lock is the kernel's: a killed holder holds nothing."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(_path(folder, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            written = os.read(descriptor, 20).strip()
-            raise LeaseTaken(name, int(written) if written.isdigit() else 0) from None
+    with _locked(folder, name, fcntl.LOCK_EX) as descriptor:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def shared(folder: Path, name: str) -> Iterator[None]:
     """Be one of many that share in `name` for the block. Raises `LeaseTaken` where somebody has it alone, by `lease`."""
+    with _locked(folder, name, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, name: str, how: int) -> Iterator[int]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(_path(folder, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
             written = os.read(descriptor, 20).strip()
             raise LeaseTaken(name, int(written) if written.isdigit() else 0) from None
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

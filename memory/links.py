@@ -71,7 +71,7 @@ class Code:
 
 def ask(tx: Tx, user_id: str, name: str, language: str, chat: Mapping[str, Any] | None, at: float) -> str:
     """A new code for a user id, in place of an older one. `chat` is private, as plain data."""
-    code = "".join(secrets.choice(people_.CODE_CHARS) for _ in range(people_.CODE_LENGTH))
+    code = people_.new_code(people_.CODE_LENGTH)
     tx.run(
         "link_code_add",
         code=code,

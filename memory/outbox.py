@@ -82,7 +82,7 @@ def parts(tx: Tx, turn_id: int) -> list[Part]:
 
 
 def owed(tx: Tx, platform: str, own: str = "") -> list[Part]:
-    """Complete parts that are not delivered yet, oldest first. Nobody waits for those that answer what came from the source `own`."""
+    """Complete parts not delivered yet, oldest first. Nobody waits for those that answer what came from the source `own`."""
     rows = tx.all("outbox_owed", platform=platform, own=own)
     return [replace(_part(row), unasked=bool(row["unasked"])) for row in rows]
 

@@ -11,7 +11,7 @@ from typing import Any
 from memory import schedules
 from memory.database import Tx
 
-CODE_CHARS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # none that look alike
+_CODE_CHARS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # none that look alike
 CODE_LENGTH = 8
 CODE_SECONDS = 3600.0
 MOST_IN_CHAT = 3
@@ -30,6 +30,11 @@ class Pairing:
     expires_at: float
 
 
+def new_code(length: int) -> str:
+    """What a person reads here and types there; whoever looks it up takes it in either case."""
+    return "".join(secrets.choice(_CODE_CHARS) for _ in range(length))
+
+
 def ask(tx: Tx, user_id: str, name: str, chat: Mapping[str, Any], at: float) -> str | None:
     """A new code for a stranger, in place of an older one; None where too many wait already."""
     tx.run("pairing_expire", at=at)
@@ -38,7 +43,7 @@ def ask(tx: Tx, user_id: str, name: str, chat: Mapping[str, Any], at: float) -> 
     counts = tx.one("pairing_counts", chat_key=key)
     if counts["here"] >= MOST_IN_CHAT or counts["total"] >= MOST_IN_ALL:
         return None
-    code = "".join(secrets.choice(CODE_CHARS) for _ in range(CODE_LENGTH))
+    code = new_code(CODE_LENGTH)
     tx.run(
         "pairing_add",
         code=code,

@@ -54,18 +54,9 @@ def add(tx: Tx, schedule: Schedule) -> int:
         name=schedule.name,
         platform=schedule.platform,
         user_id=schedule.user_id,
-        person=json.dumps(schedule.person, ensure_ascii=False),
-        chat=json.dumps(schedule.chat, ensure_ascii=False) if schedule.chat else "",
-        chat_key=schedule.chat_key,
-        text=schedule.text,
-        work=int(schedule.work),
-        trigger=schedule.trigger,
-        zone=schedule.zone,
-        missed=schedule.missed,
-        grace=schedule.grace,
-        next_at=schedule.next_at,
         until=schedule.until,
         created_at=schedule.created_at,
+        **_changeable(schedule),
     )
     return int(row["id"])
 
@@ -204,20 +195,23 @@ def operators(tx: Tx, platform: str) -> list[Schedule]:
 
 def change(tx: Tx, schedule: Schedule) -> None:
     """What the configuration says of a row now, `next_at` included."""
-    tx.run(
-        "schedule_change",
-        id=schedule.id,
-        person=json.dumps(schedule.person, ensure_ascii=False),
-        chat=json.dumps(schedule.chat, ensure_ascii=False) if schedule.chat else "",
-        chat_key=schedule.chat_key,
-        text=schedule.text,
-        work=int(schedule.work),
-        trigger=schedule.trigger,
-        zone=schedule.zone,
-        missed=schedule.missed,
-        grace=schedule.grace,
-        next_at=schedule.next_at,
-    )
+    tx.run("schedule_change", id=schedule.id, **_changeable(schedule))
+
+
+def _changeable(schedule: Schedule) -> dict[str, Any]:
+    """What another configuration, or another zone, may change of a row."""
+    return {
+        "person": json.dumps(schedule.person, ensure_ascii=False),
+        "chat": json.dumps(schedule.chat, ensure_ascii=False) if schedule.chat else "",
+        "chat_key": schedule.chat_key,
+        "text": schedule.text,
+        "work": int(schedule.work),
+        "trigger": schedule.trigger,
+        "zone": schedule.zone,
+        "missed": schedule.missed,
+        "grace": schedule.grace,
+        "next_at": schedule.next_at,
+    }
 
 
 def remove(tx: Tx, schedule: Schedule) -> None:

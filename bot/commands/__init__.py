@@ -158,7 +158,7 @@ async def _status(ctx: CommandContext) -> Answer:
     turns, update = ctx.turns, ctx.job.update
     if not turns.setup.gate.commands(update.person):
         return Answer(ctx.say("operators_only"))
-    if update.chat.kind != "private" and not update.interaction:
+    if not update.alone:
         return Answer(ctx.say("private_only"))
     return Answer(f"```\n{await turns.report()}\n```")
 

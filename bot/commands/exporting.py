@@ -9,7 +9,7 @@ from bot.exports import TooSoon
 async def export(ctx: CommandContext) -> Answer:
     """Make the file; it is sent with the answer. In a group nothing is made, unless the answer is for the asker alone."""
     turns, update = ctx.turns, ctx.job.update
-    if update.chat.kind != "private" and not update.interaction:
+    if not update.alone:
         return Answer(ctx.say("private_only"))
     variables = await turns.variables(update, await turns.zone(ctx.user_id))
     try:

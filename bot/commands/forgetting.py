@@ -8,15 +8,16 @@ from adapters.base import Button
 from bot.commands.base import Answer, CommandContext
 from memory import erase
 from memory.database import Tx
+from memory.people import new_code
 
 
 async def forget(ctx: CommandContext) -> Answer:
     """`/forget` says what will go and gives a word, `/forget WORD` does it. Whose it is, the platform says, and nobody else."""
     update, at = ctx.job.update, ctx.turns.now()
-    if update.chat.kind != "private" and not update.interaction:
+    if not update.alone:
         return Answer(ctx.say("private_only"))
     if not ctx.args:
-        code = erase.new_code()
+        code = new_code(erase.CODE_LENGTH)
 
         def offer(tx: Tx) -> str:
             people = erase.offer(tx, ctx.user_id, code, at)

@@ -18,7 +18,7 @@ CONFIRMED = "yes"
 async def link(ctx: CommandContext) -> Answer:
     """`/link` gives a code; `/link CODE` on the other platform tells whose it is, and `/link CODE yes` links the two."""
     code, _, word = ctx.args.strip().partition(" ")
-    if not _alone(ctx):
+    if not ctx.job.update.alone:
         if not code:
             return Answer(ctx.say("private_only"))
         return Answer(ctx.say("link_in_public"), partial(links.void, code=code))
@@ -35,7 +35,7 @@ async def link(ctx: CommandContext) -> Answer:
 
 async def unlink(ctx: CommandContext) -> Answer:
     """`/unlink` parts the user id that gives the command from all others."""
-    if not _alone(ctx):
+    if not ctx.job.update.alone:
         return Answer(ctx.say("private_only"))
     if ctx.args.strip():
         return Answer(ctx.say("unlink_usage"))
@@ -45,11 +45,6 @@ async def unlink(ctx: CommandContext) -> Answer:
         return ctx.say("unlinked", others=_named(others)) if others else ctx.say("not_linked")
 
     return Answer(part, stirs=True)
-
-
-def _alone(ctx: CommandContext) -> bool:
-    """Whether nobody else sees what is said."""
-    return ctx.job.update.chat.kind == "private" or ctx.job.update.interaction
 
 
 def _give(ctx: CommandContext, tx: Tx) -> str:

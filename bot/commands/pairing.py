@@ -13,7 +13,7 @@ async def pair(ctx: CommandContext) -> Answer:
     if not turns.setup.gate.commands(person):
         return Answer(ctx.say("operators_only"))
     update = ctx.job.update
-    if update.chat.kind != "private" and not update.interaction and not ctx.args.strip():
+    if not update.alone and not ctx.args.strip():
         return Answer(ctx.say("private_only"))  # names of people who are not there
     verb, _, rest = ctx.args.partition(" ")
     verb, rest, at = verb.lower() or "list", rest.strip(), turns.now()
