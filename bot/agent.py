@@ -353,9 +353,8 @@ class _Ask:
             reservation, most = await _to_its_end(
                 reserving, lambda given: self._account(model, Usage(), given[0])
             )
-            if (
-                self.agent.capped
-            ):  # else it is a guess, and some servers refuse more than their model can write
+            # Else it is a guess, and some servers refuse more than their model can write
+            if self.agent.capped:
                 request = replace(request, max_output_tokens=most)
         used: Usage | None = None
         said: list[str] = []
@@ -460,7 +459,9 @@ class _Ask:
             return
         erasures = self.stream.erasures
         text = await self.sum_up(events[:at])
-        if self.stream.erasures != erasures:  # somebody was forgotten: what was summed up is not all there any more
+        if (
+            self.stream.erasures != erasures
+        ):  # somebody was forgotten: what was summed up is not all there any more
             await self._fit()
             return
         await self._log(Summarised(text or context.NO_SUMMARY, self.stream.sequence(at)))

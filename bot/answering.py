@@ -259,9 +259,8 @@ class Answering:
 
     async def _tool_context(self, turn: _Turn, variables: Variables, key: str) -> ToolContext:
         await self._turns.journal.flush()  # a turn that has ended is in its file before anybody reads there
-        if (
-            len(variables.people) > 1
-        ):  # who was parted while the turn runs reads nothing of the others any more
+        # Who was parted while the turn runs reads nothing of the others any more
+        if len(variables.people) > 1:
             ids = await self._turns.database.read(lambda tx: links.people(tx, variables.user_id))
             variables = replace(variables, people=ids)
         said = tuple(

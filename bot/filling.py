@@ -27,9 +27,8 @@ class Filling:
     def __init__(self, turns: Turns, prefixes: tuple[str, ...]) -> None:
         self._turns = turns
         self._prefixes = prefixes
-        self._waiting: dict[
-            str, float
-        ] = {}  # user ids, and from when on their turn may come, in unix seconds
+        # User ids, and from when on their turn may come, in unix seconds
+        self._waiting: dict[str, float] = {}
         self._retry = 0.0
         self._wake = asyncio.Event()
         self._passed = asyncio.Event()

@@ -39,9 +39,8 @@ class Indexing:
         self._prefixes = prefixes
         self._quiet = quiet
         self._changed: dict[str, float] = {}  # user ids, and when something was last written for them
-        self.indexed: Callable[[str], None] = lambda _: (
-            None
-        )  # set by who wants to know whose index is up to date
+        # Set by who wants to know whose index is up to date
+        self.indexed: Callable[[str], None] = lambda _: None
         self._wake = asyncio.Event()
         self._passed = asyncio.Event()
         self._walked = asyncio.Event()

@@ -86,9 +86,8 @@ async def _until_cancelled(runner: web.ServerRunner) -> None:
 
 class _Request(web.BaseRequest):
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        response.headers.popall(
-            hdrs.SERVER, None
-        )  # which software, and of which version, is nobody's business
+        # Which software, and of which version, is nobody's business
+        response.headers.popall(hdrs.SERVER, None)
 
 
 class _Protocol(web.RequestHandler):

@@ -93,9 +93,8 @@ class Summaries:
             return ""
         except sqlite3.Error:
             raise
-        except (
-            Exception
-        ) as exc:  # asked again each minute, it would be paid for each time, and the others would wait
+        except Exception as exc:
+            # Asked again each minute, it would be paid for each time, and the others would wait
             log.error("summary_broke", stream=stream.id, error=type(exc).__name__)
             log.debug("summary_broke_in_full", stream=stream.id, exc_info=exc)
             return ""

@@ -96,9 +96,8 @@ def prepare(data: Path, database: str, memory: Path, stamp: str) -> Plan:
     """
     for folder in (data, memory):
         make_folder(folder)
-        (folder / _PROBE).unlink(
-            missing_ok=True
-        )  # of one that was cut off before there was a plan, as what follows
+        # Of one that was cut off before there was a plan, as what follows
+        (folder / _PROBE).unlink(missing_ok=True)
         for empty in folder.parent.glob(f"{folder.name}.before-restore-*"):
             with contextlib.suppress(OSError):
                 (empty / _PROBE).unlink(missing_ok=True)

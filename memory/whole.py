@@ -163,9 +163,8 @@ class Archive:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with (
-            contextlib.nullcontext() if kind is None else contextlib.suppress(OSError)
-        ):  # it is thrown away then
+        # After an error it is thrown away
+        with contextlib.nullcontext() if kind is None else contextlib.suppress(OSError):
             self._zip.close()
 
     @contextlib.contextmanager

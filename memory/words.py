@@ -122,9 +122,8 @@ def first_of(query: str, text: str) -> int:
         if _LETTER.match(word):
             parts += [re.escape(pair) for pair in _pairs(list(word))]
         elif word not in _TELLS_NOTHING:
-            parts.append(
-                r"\b" + re.escape(word[: max(4, len(word) - 3)])
-            )  # it may stand there in another form
+            # It may stand there in another form
+            parts.append(r"\b" + re.escape(word[: max(4, len(word) - 3)]))
     found = re.search("|".join(parts[:MOST_TERMS]), _flat(text)) if parts else None
     return found.start() if found else 0
 

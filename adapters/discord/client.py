@@ -220,9 +220,8 @@ class Http(HTTPClient):
             seconds = max(0.0, float(told or 0)) or 1.0
         except (TypeError, ValueError):
             seconds = 60.0
-        if isinstance(
-            answer, str
-        ):  # the proxy before Discord: we made far too many mistakes, and more would prolong it
+        # The proxy before Discord: we made far too many mistakes, and more would prolong it
+        if isinstance(answer, str):
             seconds = max(seconds, 60.0)
         elif isinstance(answer, dict) and answer.get("global"):
             self._all_used_up = time.monotonic() + seconds

@@ -335,9 +335,8 @@ class Receiver:
         if update is None:
             return None
         if not server and channel not in self._marks.seen and channel not in self._unstored:
-            marks = self._marks.note(
-                channel, "", "", int(update.key)
-            )  # from now on we know of this conversation
+            # From now on we know of this conversation
+            marks = self._marks.note(channel, "", "", int(update.key))
         return Received(self.me.source, update.key, update, marks=marks)
 
     # Where things are

@@ -147,10 +147,9 @@ def message(
     edited = _id(_part(said, "edited"), "ts") or _id(event, "event_ts") or _id(event, "ts")
     key = f"message:{where.team}:{channel}:{ts}"
     team = _id(said, "user_team") or _id(said, "team") or where.team
+    # Of a colleague, an organisation is named at times; who it is must not hang on that
     if team == where.enterprise:
-        team = (
-            where.team
-        )  # of a colleague, an organisation is named at times; who it is must not hang on that
+        team = where.team
     return Update(
         source=where.source,
         key=key if kind == "message" else f"{key}:{edited}",

@@ -85,9 +85,8 @@ def show(path: Path | None, id_: str) -> None:
     if sys.stdout is not None and sys.stdout.isatty():
         click.echo(printable(text), nl=False)
     else:
-        click.echo(
-            text.encode("utf-8", "replace"), nl=False
-        )  # exactly: of text, click would drop what looks like a colour
+        # Exactly: of text, click would drop what looks like a colour
+        click.echo(text.encode("utf-8", "replace"), nl=False)
 
 
 @dead.command()
