@@ -87,7 +87,10 @@ def plan(phrase: when.Phrase, zone: str, now: float, bounds: Bounds, start: floa
     if bounds.days is not None and due > now + bounds.days * DAY:
         raise Impossible("reminder_too_far", days=bounds.days)
     if bounds.repeat is not None and (gap := times.shortest_gap(trigger, zone, due)) < bounds.repeat:
-        raise Impossible("reminder_too_often", minutes=_minutes(gap), least=_minutes(bounds.repeat))
+        least = _minutes(bounds.repeat)
+        if gap == 60:
+            raise Impossible("reminder_too_often_minute", least=least)
+        raise Impossible("reminder_too_often", minutes=_minutes(gap), least=least)
     return Plan(trigger, zone, due, until, note, asked)
 
 
@@ -147,7 +150,7 @@ def _iso(text: str, zone: str) -> when.Once | None:
 def _expression(text: str) -> when.Rule | None:
     """A cron expression; None if it is none. Weekdays go by name: programs do not agree on their numbers."""
     fields = text.split()
-    if len(fields) != 5 or not _FIELD.fullmatch(fields[0]):
+    if len(fields) != 5 or not (_FIELD.fullmatch(fields[0]) and _FIELD.fullmatch(fields[1])):
         return None
     try:
         parse(text)
@@ -158,7 +161,7 @@ def _expression(text: str) -> when.Rule | None:
     return when.Rule(text.lower())
 
 
-_FIELD = re.compile(r"[\d*,/-]+", re.ASCII)  # of minutes
+_FIELD = re.compile(r"[\d*,/-]+", re.ASCII)  # of minutes or hours
 
 
 # Whose they are -----------------------------------------------------------------------------------------------------

@@ -82,6 +82,8 @@ def _every(seconds: int, language: str) -> str:
         return sentences.say("rule_hour", language)
     if seconds % 3600 == 0:
         return sentences.say("rule_hours", language, count=seconds // 3600)
+    if seconds == 60:
+        return sentences.say("rule_minute", language)
     return sentences.say("rule_minutes", language, count=f"{seconds / 60:g}")
 
 

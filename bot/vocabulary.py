@@ -172,7 +172,7 @@ REPEATS: Sequence[tuple[str, Callable[[re.Match[str], datetime], Repeat]]] = [
     (rf"{_YEARLY}({NTH})(?: of)? ({MONTH})", lambda f, _: _yearly(f[1], f[2])),
     (rf"{_YEARLY}({MONTH}) (?:the )?({NTH})", lambda f, _: _yearly(f[2], f[1])),
     (
-        r"(?:on )?the last day of (?:every|each|the) month|(?:monthly|every month) on the last day",
+        r"(?:on )?(?:the )?last day of (?:every|each|the) month|(?:monthly|every month) on the last day",
         lambda _, __: ("last", "*", "*"),
     ),
     (rf"(?:monthly|every month) on (?:the )?({NTH})", _monthly),

@@ -73,8 +73,8 @@ class Phrase:
 def parse(phrase: str, now: datetime, otherwise: Time = MORNING) -> Phrase | None:
     """What a phrase says to somebody whose clock shows `now`; None if it is not understood, to the last word.
 
-    A day, or a rule for days, is at `otherwise` where no time of day is said. Raises `Impossible` for what has passed, and
-    for a date that no calendar has.
+    A day, or a rule for days, is at `otherwise` where no time of day is said. Raises `Impossible` for what has passed, for a
+    date that no calendar has or on another weekday, and for a time of day that no clock shows.
     """
     words = _plain(phrase)
     if not words or len(words.split()) > MOST_WORDS:
@@ -105,8 +105,14 @@ def parse_end(phrase: str, now: datetime) -> datetime | None:
 def split(text: str, now: datetime) -> tuple[str, str] | None:
     """The phrase that a text begins with (or else ends with), and the rest of it; None if there is none.
 
-    "in 20 minutes to make tea" and "make tea in 20 minutes" are both ("in 20 minutes", "make tea").
+    "in 20 minutes to make tea" and "make tea in 20 minutes" are both ("in 20 minutes", "make tea"). There is none either where
+    the rest begins like a date or a time of day: that would be a part of the phrase that was not understood.
     """
+    found = _split(text, now)
+    return None if found is None or _LIKE_A_TIME.match(found[1]) else found
+
+
+def _split(text: str, now: datetime) -> tuple[str, str] | None:
     text = _bare(text)
     ends = [match.end() for match in re.finditer(r"\S+", text)][:MOST_WORDS]
     for end in reversed(ends):
@@ -134,6 +140,12 @@ def _understood(phrase: str, now: datetime) -> bool:
         return True
 
 
+_LIKE_A_TIME = re.compile(
+    r"(?:on |the )*(?:\d{4}-\d|\d{1,2}[./]\d{1,2}[./]\d"
+    rf"|{vocabulary.NTH}(?: of)? {vocabulary.MONTH}\b|{vocabulary.MONTH} (?:the )?{vocabulary.NTH}\b)"
+    r"|(?:at |@ ?)?(?:\d{1,2}[:.]\d\d(?!\d|%)|\d{1,2} ?[ap]\.?m\b)|(?:at |@ ?)(?:\d|noon\b|mid(?:day|night)\b)",
+    re.IGNORECASE,
+)
 _LEADING = re.compile(r"(?:[\s,:;–—-]+|(?:me|to|that|about|of)\b(?=\s))+", re.IGNORECASE)
 
 
@@ -164,6 +176,8 @@ class _Reader:
         self._now = now
         self._otherwise = otherwise
         self._day: Callable[[Time], datetime] | None = None
+        self._weekday: tuple[int, bool] | None = None  # and whether the next one is meant
+        self._no_time = ""  # what was said for a time of day and is none
         self._times: list[Time] = []
         self._part = ""
         self._midnight = False
@@ -179,13 +193,24 @@ class _Reader:
         """What it says; None if it is not understood whole."""
         while self._rest:
             if not any(
-                take() for take in (self._take_repeat, self._take_day, self._take_time, self._take_part)
+                take()
+                for take in (
+                    self._take_repeat,
+                    self._take_day,
+                    self._take_weekday,
+                    self._take_time,
+                    self._take_part,
+                )
             ):
                 return None
             self._rest = self._rest.lstrip(" ,")
-            if self._repeat and self._day is None:
+            if self._repeat and self._day is None and self._weekday is None:
                 self._match("starting|beginning|from")
                 self._rest = self._rest.lstrip(" ")
+        if self._no_time:
+            raise Impossible("when_no_such_time", time=self._no_time)
+        if self._weekday is not None:
+            self._day = self._on_weekday(*self._weekday)
         if isinstance(self._repeat, timedelta):
             alone = not (self._times or self._part or self._day)
             return Every(int(self._repeat.total_seconds())) if alone else None
@@ -229,14 +254,10 @@ class _Reader:
         if self._day is not None:
             return False
         now = self._now
-        if found := self._match(r"(today|tonight|(?:the )?day after tomorrow|tomorrow)"):
-            ahead = 2 if "after" in found[1] else int(found[1] == "tomorrow")
+        if found := self._match(r"(today|tonight|(?:the )?day after tomorrow|tomorrow|yesterday)"):
+            ahead = {"today": 0, "tonight": 0, "tomorrow": 1, "yesterday": -1}.get(found[1], 2)
             self._part = "night" if found[1] == "tonight" else self._part
             self._day = lambda time: _future(datetime.combine(now.date() + timedelta(ahead), time), now)
-        elif found := self._match(rf"(?:on |this |coming |(next ))*({vocabulary.WEEKDAY})"):
-            ahead = (vocabulary.WEEKDAYS.index(found[2][:3]) - now.weekday()) % 7
-            later = bool(found[1])
-            self._day = lambda time: _weekday(ahead, later, time, now)
         elif found := self._match(rf"in ({vocabulary.NUMBER}) (day|week|month|year)s?") or self._match(
             rf"({vocabulary.NUMBER}) (day|week|month|year)s? from (?:now|today)"
         ):
@@ -259,6 +280,27 @@ class _Reader:
             self._day = _on(now, None, None, vocabulary.nth(found[1]))
         return self._day is not None
 
+    def _take_weekday(self) -> bool:
+        if self._weekday is not None:
+            return False
+        if found := self._match(rf"(?:on |this |coming |(next ))*({vocabulary.WEEKDAY})"):
+            self._weekday = vocabulary.WEEKDAYS.index(found[2][:3]), bool(found[1])
+        return self._weekday is not None
+
+    def _on_weekday(self, weekday: int, later: bool) -> Callable[[Time], datetime]:
+        """The weekday that is meant; where a date is said as well, that date, which has to fall on it."""
+        day, now = self._day, self._now
+        if day is None:
+            return lambda time: _weekday((weekday - now.weekday()) % 7, later, time, now)
+
+        def at(time: Time) -> datetime:
+            found = day(time)
+            if found.weekday() != weekday:
+                raise Impossible("when_other_weekday", date=f"{found:%Y-%m-%d}")
+            return found
+
+        return at
+
     # Times of day
 
     def _take_time(self) -> bool:
@@ -278,8 +320,10 @@ class _Reader:
         while found:
             time = vocabulary.time_of_day(found)
             if time is None:
-                self._rest = before
-                return False
+                if found["past"] or not (found["at"] or found["half"] or ":" in found[0]):
+                    self._rest = before
+                    return False
+                self._no_time, time = found[0].removeprefix("at ").strip(" @"), Time()
             self._midnight = self._midnight or found["word"] == "midnight"
             self._times.append(time)
             found = self._match(vocabulary.MORE_TIMES)

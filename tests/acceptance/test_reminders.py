@@ -104,6 +104,9 @@ async def test_a_reminder_is_set_by_a_command_and_said_when_it_is_due(tmp_path: 
         ("me to call mum on friday evening", "call mum", "2026-11-27 20:00"),
         ("2026-12-24 18:00: presents", "presents", "2026-12-24 18:00"),
         ("every weekday at 8:30 stand up", "stand up", "2026-11-26 08:30"),
+        ("28 March 2027 at 4:30 foo", "foo", "2027-03-28 04:30"),
+        ("sunday 28 March 2027 at 4:30 foo", "foo", "2027-03-28 04:30"),
+        ("last day of the month at 18:00 x", "x", "2026-11-30 18:00"),
         ("every 2 hours drink until friday", "drink", "2026-11-25 16:30"),
     ],
 )
@@ -125,6 +128,12 @@ async def test_the_time_may_come_first_or_last(
         ("every 5 minutes hop", "The shortest that my operator allows is 15 minutes."),
         ("2040-01-01 party", "I keep reminders for at most 1830 days."),
         ("31 february nothing", "There is no such date."),
+        ("every minute hop", "That repeats every minute. The shortest"),
+        ("sunday 2026-03-29 at 2:30 foo", "2026-03-29 02:30 has passed already."),
+        ("monday 2027-03-28 at 2:30 foo", "2027-03-28 is on another weekday than you said."),
+        ("sunday 31/12/2026 at 2:30 foo", "Tell me when, and then what:"),
+        ("yesterday at 9 tea", "2026-11-24 09:00 has passed already."),
+        ("at 25:00 tea", "“25:00” is no time of day."),
     ],
 )
 async def test_what_can_not_be_set_is_answered_in_a_sentence(
@@ -174,7 +183,7 @@ async def test_a_long_list_fits_into_a_message_and_tells_how_many_are_missing(
 async def test_a_person_may_have_as_many_as_the_configuration_says(tmp_path: Path, clock: Clock) -> None:
     limits = {"turns_per_minute": None, "reminders": 1, "reminder_repeat": 60, "reminder_days": None}
     async with open_house(tmp_path, clock, limits=limits) as h:
-        await ask(h, "/remind every minute hop")
+        assert "is set, every minute. Next" in await ask(h, "/remind every minute hop")
         assert "You have 1 reminders, and may have 1." in await ask(h, "/remind 2090-01-01 x")
         assert "is set" in await ask(h, "/remind 2090-01-01 x", "2")
 

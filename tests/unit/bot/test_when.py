@@ -223,6 +223,11 @@ def test_what_repeats_may_have_an_end(now: datetime, rule: Day, last: datetime) 
         ("friday at midnight", Once(datetime(2026, 11, 28))),
         ("next wednesday at 16:00", Once(datetime(2026, 12, 2, 16))),
         ("wednesday at 16:00", Once(datetime(2026, 11, 25, 16))),
+        ("sunday 2027-03-28 at 2:30", Once(datetime(2027, 3, 28, 2, 30))),
+        ("on sunday, the 28th of march 2027 at 2:30", Once(datetime(2027, 3, 28, 2, 30))),
+        ("2027-03-28, sunday, at 2:30", Once(datetime(2027, 3, 28, 2, 30))),
+        ("28 March 2027 at 2:30", Once(datetime(2027, 3, 28, 2, 30))),
+        ("last day of the month at 18:00", Rule("0 18 last * *")),
         ("in 3 days", Once(datetime(2026, 11, 28, 14, 30))),
         ("a week from now", Once(datetime(2026, 12, 2, 14, 30))),
         ("in 3 months", Once(datetime(2027, 2, 25, 14, 30))),
@@ -243,7 +248,7 @@ def test_the_usual_ways_to_say_it(phrase: str, meant: object) -> None:
 
 @pytest.mark.parametrize(
     "phrase",
-    "bananas, , tomorrow bananas, at 25, at 24:00, 9:60, at 13 pm, at 9 at 10, today tomorrow, 5, in 0 minutes, in minutes, "
+    "bananas, , tomorrow bananas, at 25 elm street, 25, ratio 9:60, at 9 at 10, today tomorrow, 5, in 0 minutes, in minutes, "
     "every, every bananas, every 0 minutes, in 20 minutes until 5, tomorrow until friday, until friday, every day until bananas, "
     "every day in 3 days, every 20 minutes at 9, at half past 9:30, in 5 minutes at 9, friday to monday at 8".split(
         ", "
@@ -262,6 +267,15 @@ def test_what_is_not_understood_whole_is_not_understood_at_all(phrase: str) -> N
         ("2027-02-29", "when_no_such_date"),
         ("in 999999 months", "when_too_far_to_reckon"),
         ("every day at 8:00 and 9:30", "when_times_differ"),
+        ("yesterday at 9", "when_past"),
+        ("wednesday 2026-11-18 at 9", "when_past"),
+        ("sunday 2026-11-27 at 2:30", "when_other_weekday"),
+        ("27 november, sunday", "when_other_weekday"),
+        ("at 25", "when_no_such_time"),
+        ("at 24:00", "when_no_such_time"),
+        ("tomorrow at 9 and 9:60", "when_no_such_time"),
+        ("9:60", "when_no_such_time"),
+        ("at 13 pm", "when_no_such_time"),
     ],
 )
 def test_what_can_not_be_is_told(phrase: str, why: str) -> None:
@@ -322,6 +336,32 @@ def test_an_end_may_stand_behind_what_is_to_be_said() -> None:
     assert split("every day at 9 stretch until friday", NOW) == ("every day at 9 until friday", "stretch")
     assert split("tomorrow at 9 wait until friday", NOW) == ("tomorrow at 9", "wait until friday")
     assert split("every day at 9 wait until it rains", NOW) == ("every day at 9", "wait until it rains")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sunday 31/12/2026 at 2:30 foo",
+        "tomorrow 2026-13-40 foo",
+        "tomorrow march 32 foo",
+        "tomorrow at 9 at 10 foo",
+        "friday 17:00ish foo",
+        "12/31/2026 foo at 9",
+    ],
+)
+def test_what_is_left_and_looks_like_a_time_was_meant_as_one(text: str) -> None:
+    assert split(text, NOW) is None
+
+
+@pytest.mark.parametrize("words", ["2 eggs", "50% of it", "may I", "3.141 is pi", "march on", "12 o clocks"])
+def test_what_is_to_be_said_may_begin_with_a_number(words: str) -> None:
+    assert split(f"tomorrow at 9 {words}", NOW) == ("tomorrow at 9", words)
+
+
+def test_why_a_time_can_not_be_is_known_where_a_text_follows() -> None:
+    assert split("yesterday at 9 tea", NOW) == ("yesterday at 9", "tea")
+    assert split("at 25:00 tea", NOW) == ("at 25:00", "tea")
+    assert split("pay 25.99 tomorrow", NOW) == ("tomorrow", "pay 25.99")
 
 
 def test_without_a_time_there_is_nothing_to_tell_apart() -> None:

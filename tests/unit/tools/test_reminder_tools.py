@@ -197,6 +197,8 @@ async def test_a_time_that_the_clocks_skip_or_repeat_is_told(anna: Anna) -> None
         ({"repeat": "0 9 * * 1-5"}, "Write weekdays by name, mon to sun"),
         ({"repeat": "0 25 * * mon"}, "That is no cron expression: '25' is no hour"),
         ({"repeat": "0 9 31 feb *"}, "That is no cron expression: there is no such day in these months"),
+        ({"at": "28 Brumaire 2027 at 2:30"}, "I did not understand when “28 Brumaire 2027 at 2:30” is."),
+        ({"at": "28 March 2025 at 2:30"}, "2025-03-28 02:30 has passed already."),
         ({"repeat": "bananas"}, "I did not understand when “every bananas” is."),
         ({"repeat": "daily at 9", "until": "2026-11-25T20:00"}, "never comes, or only after it shall end"),
         ({"repeat": "daily at 9", "until": "bananas"}, "I did not understand when “bananas” is."),
