@@ -235,7 +235,8 @@ class Limits:
     `max_file_bytes` is the largest file that `send_file` takes; 0: none at all. With `files_stay` the person is told where the
     file is, so that it must stay there for a while.
     With `streams` a message that will grow is posted with `more=True`.
-    With `private_by_id` a person's private chat has the person's own id.
+    With `private_by_id` a person's private chat has the person's own id. Where only one chat can be reached (a terminal),
+    `only_chat` is its id; what is for others waits for who reaches them.
     `quiet` is how long `Health.up` is believed; None where there is nobody to lose touch with.
     """
 
@@ -258,6 +259,7 @@ class Limits:
     files_stay: bool = False
     streams: bool = False
     private_by_id: bool = False
+    only_chat: str = ""
     quiet: float | None = 90.0
 
 

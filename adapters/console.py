@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -156,6 +156,7 @@ class Console(Adapter):
         name = clean(user)  # a shell can give bytes that are no text
         self._person = Person(user_id("console", user), name)
         self._chat = Chat("console", name)
+        self.limits = replace(type(self).limits, only_chat=name)
         self._screen = screen
         self._boot = time.time_ns()  # with a counter, a key that no other process has used
         self._numbers = itertools.count(1)

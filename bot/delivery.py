@@ -309,6 +309,10 @@ class Delivery:
         """What the chat's platform can do."""
         return self._adapters[chat.platform].limits
 
+    def reaches(self, chat: Chat) -> bool:
+        """Whether this process can speak there."""
+        return self.limits(chat).only_chat in ("", chat.id)
+
     async def dismiss(self, chat: Chat, via: str) -> None:
         """No answer comes to an interaction. Raises what the adapter does."""
         await self._adapters[chat.platform].dismiss(chat, via)
@@ -344,7 +348,8 @@ class Delivery:
 
     async def recover(self, platform: str) -> int:
         """Take up what an earlier process still owed; how many parts."""
-        parts = await self._database.read(lambda tx: outbox.owed(tx, platform, own.source(platform)))
+        owed = await self._database.read(lambda tx: outbox.owed(tx, platform, own.source(platform)))
+        parts = [part for part in owed if self.reaches(Chat(**part.chat))]
         self.submit(parts)
         return len(parts)
 

@@ -75,6 +75,9 @@ class Worker(Protocol):
     def decide(self, update: Update) -> tuple[Decision, str]:
         """What to do with a message, and in which lane."""
 
+    def reaches(self, chat: Chat) -> bool:
+        """Whether this process can speak there. Else it waits for one that can: another person's terminal."""
+
     def commands_others(self, update: Update) -> bool:
         """Whether who sent it may stop other people's turns."""
 
@@ -392,6 +395,8 @@ class SqliteEngine:
 
     def _enqueue(self, job: Job) -> None:
         """Put a job at the end of its lane. A control command ends what is before it."""
+        if not self._worker.reaches(job.update.chat):
+            return
         self._known.add(job.id)
         update = job.update
         control = job.decision == "command" and update.command in CONTROLS

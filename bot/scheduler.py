@@ -139,8 +139,9 @@ class Scheduler:
 
     def _look(self, tx: Tx, platform: str, at: float) -> tuple[list[Schedule], list[_Due], float | None]:
         """A batch of what was fired by a clock that was ahead, one of what is due, and when something is due next."""
-        due = [self._due(tx, schedule, at) for schedule in schedules.due(tx, platform, at, BATCH)]
-        return schedules.ahead(tx, platform, at, BATCH), due, schedules.next_due(tx, platform)
+        only = self._turns.delivery.limits(Chat(platform, "")).only_chat
+        due = [self._due(tx, schedule, at) for schedule in schedules.due(tx, platform, at, BATCH, only)]
+        return schedules.ahead(tx, platform, at, BATCH), due, schedules.next_due(tx, platform, only)
 
     async def _fire(self, platform: str, due: list[_Due], at: float) -> None:
         firings = [self._plan(one, at) for one in due]
@@ -192,7 +193,7 @@ class Scheduler:
         if missed and schedule.missed == "skip":
             return _Firing(schedule, next_at, late=late)
         if due.quiet_until is not None:
-            return _Firing(schedule, due.quiet_until, late=late)
+            return _Firing(schedule, due.quiet_until, problem=schedules.QUIET, late=late)
         return _Firing(schedule, next_at, _update(schedule, due.chat, last, missed=missed), late=late)
 
     def _move(self, tx: Tx, firing: _Firing, at: float) -> bool:

@@ -92,6 +92,9 @@ class Turns:
         shared = update.chat.kind == "group" and groups.stream == "chat" and decision != "refuse"
         return decision, f"{update.chat.key}:{'*' if shared else update.person.id}"
 
+    def reaches(self, chat: Chat) -> bool:
+        return self.delivery.reaches(chat)
+
     def commands_others(self, update: Update) -> bool:
         return self.setup.gate.commands(update.person)
 

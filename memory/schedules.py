@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from memory.database import Tx
 
+QUIET = "it waits for the end of their quiet hours"  # the problem of what does
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -124,14 +126,20 @@ def drop(tx: Tx, user_id: str) -> None:
     tx.run("subscriptions_drop", user_id=user_id)
 
 
-def due(tx: Tx, platform: str, at: float, limit: int) -> list[Schedule]:
-    """What a platform's process is to fire by `at`, in order; at most `limit`."""
-    return [_schedule(row) for row in tx.all("schedules_due", platform=platform, at=at, limit=limit)]
+def wake(tx: Tx, user_id: str, at: float) -> None:
+    """The person has other quiet hours now: what waits for the end of the old ones is due at once."""
+    tx.run("schedules_wake", user_id=user_id, problem=QUIET, at=at)
 
 
-def next_due(tx: Tx, platform: str) -> float | None:
+def due(tx: Tx, platform: str, at: float, limit: int, only: str = "") -> list[Schedule]:
+    """What a platform's process is to fire by `at`, in order; at most `limit`, and for the chat with the id `only`, if any."""
+    rows = tx.all("schedules_due", platform=platform, at=at, limit=limit, only=only)
+    return [_schedule(row) for row in rows]
+
+
+def next_due(tx: Tx, platform: str, only: str = "") -> float | None:
     """When something of a platform is due next: a look into an index, however many wait."""
-    row = tx.one("schedules_next", platform=platform)
+    row = tx.one("schedules_next", platform=platform, only=only)
     return row and float(row["next_at"])
 
 

@@ -9,7 +9,7 @@ from bot import quiet, reminders, times, when
 from bot.commands.base import Answer, CommandContext
 from bot.reminders import Plan
 from bot.when import Impossible
-from memory import links, people
+from memory import links, people, schedules
 from memory.database import Tx
 from memory.schedules import Schedule
 
@@ -105,5 +105,7 @@ async def quiet_hours(ctx: CommandContext) -> Answer:
     def store(tx: Tx) -> None:
         for one in links.people(tx, ctx.user_id):
             tx.run("person_quiet", user_id=one, quiet=hours)
+            schedules.wake(tx, one, ctx.turns.now())
 
-    return Answer(ctx.say("quiet_set", hours=hours, zone=zone) if hours else ctx.say("quiet_off"), store)
+    text = ctx.say("quiet_set", hours=hours, zone=zone) if hours else ctx.say("quiet_off")
+    return Answer(text, store, stirs=True)

@@ -577,10 +577,16 @@ SELECT * FROM notices ORDER BY id;
 DELETE FROM notices WHERE id = :id;
 
 -- name: schedules_due  What is due by now, in order.
-SELECT * FROM schedules WHERE platform = :platform AND state = 'active' AND next_at <= :at ORDER BY next_at, id LIMIT :limit;
+SELECT * FROM schedules WHERE platform = :platform AND state = 'active' AND next_at <= :at
+  AND (:only = '' OR :only = coalesce(json_extract(nullif(chat, ''), '$.id'), (
+    SELECT json_extract(homes.chat, '$.id') FROM homes WHERE homes.user_id = schedules.user_id)))
+ORDER BY next_at, id LIMIT :limit;
 
 -- name: schedules_next  When something is due next.
-SELECT next_at FROM schedules WHERE platform = :platform AND state = 'active' ORDER BY next_at LIMIT 1;
+SELECT next_at FROM schedules WHERE platform = :platform AND state = 'active'
+  AND (:only = '' OR :only = coalesce(json_extract(nullif(chat, ''), '$.id'), (
+    SELECT json_extract(homes.chat, '$.id') FROM homes WHERE homes.user_id = schedules.user_id)))
+ORDER BY next_at LIMIT 1;
 
 -- name: schedules_ahead  What was fired later than now: the clock has been set back.
 SELECT * FROM schedules WHERE platform = :platform AND state = 'active' AND last_at > :at ORDER BY last_at, id LIMIT :limit;
@@ -588,6 +594,9 @@ SELECT * FROM schedules WHERE platform = :platform AND state = 'active' AND last
 -- name: schedule_advance  It moves on, unless somebody else has moved it.
 UPDATE schedules SET next_at = :next_at, last_at = coalesce(:fired_at, last_at), problem = :problem
 WHERE id = :id AND next_at = :due AND state = 'active';
+
+-- name: schedules_wake  What somebody has with that problem is due at once.
+UPDATE schedules SET next_at = min(next_at, :at), problem = '' WHERE user_id = :user_id AND problem = :problem AND state = 'active';
 
 -- name: schedule_end  It is never due again; unless somebody else has moved it.
 DELETE FROM schedules WHERE id = :id AND next_at = :due AND state = 'active';

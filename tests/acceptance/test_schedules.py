@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from adapters.base import Chat, Person
-from bot import triggers
+from adapters.base import Chat, Person, Unavailable
+from bot import own, triggers
 from bot.cli import main
 from bot.events import ToolCall
 from bot.models.base import ModelRequest
@@ -492,6 +492,69 @@ async def test_in_quiet_hours_the_operators_schedules_wait_and_a_persons_own_rem
         assert h.texts("-100123") == ["News"]
         await until(h, clock, at("2026-03-03 07:30", "Europe/Vienna"))
         assert h.texts("1")[set_up:] == ["News", "⏰ Medicine", "News"]
+
+
+async def test_what_waits_for_the_end_of_quiet_hours_comes_as_soon_as_there_are_none(
+    tmp_path: Path, clock: Clock, model: ScriptedModel
+) -> None:
+    news = {"cron": "* * * * *", "text": "News", "to": "telegram-1"}
+    async with house(tmp_path, model, adapter=telegram(), now=clock, schedules={"news": news}) as h:
+        await h.say("/quiet 06:00-23:00", "", Chat("telegram", "1"), person=ANNA)
+        await h.settled()
+        await until(h, clock, MONDAY + 3600)
+        assert "News" not in h.texts("1")
+        assert h.rows("SELECT problem FROM schedules") == [(schedules.QUIET,)]
+        await h.say("/quiet off", "", Chat("telegram", "1"), person=ANNA)
+        await h.settled()
+        await until(h, clock, MONDAY + 3600)
+        assert h.texts("1")[-1:] == ["News"]
+        assert h.texts("1").count("News") == 1
+        await until(h, clock, MONDAY + 3720)
+        assert h.texts("1").count("News") == 3
+
+
+# One terminal, several people
+
+
+def terminal(user: str) -> MemoryAdapter:
+    return MemoryAdapter("telegram", private_by_id=True, only_chat=user)
+
+
+async def test_what_is_for_one_person_waits_for_them_and_is_not_said_at_anothers_terminal(
+    tmp_path: Path, clock: Clock, model: ScriptedModel
+) -> None:
+    async with house(tmp_path, model, adapter=terminal("1"), now=clock) as h:
+        await remind(h, Once(MONDAY + 60), "Secret")
+        await remind(h, Once(MONDAY + 120), "Secret, too")
+        notice = own.update("told", Chat("telegram", "1"), ANNA, command=own.NOTICE, args="Linked")
+    async with house(tmp_path, model, adapter=terminal("2"), now=clock) as h:
+        clock.time = MONDAY + 60
+        await h.hand_in(notice)
+        await until(h, clock, MONDAY + 3600)
+        await remind(h, Once(MONDAY + 3700), "Mine", BEN)
+        await until(h, clock, MONDAY + 3700)
+        assert [text for _, _, text in h.adapter.posts] == ["⏰ Mine"]
+    async with house(tmp_path, model, adapter=terminal("1"), now=clock) as h:
+        await until(h, clock, MONDAY + 3700)
+        said = [text for _, _, text in h.adapter.posts]
+        assert [text.splitlines()[0] for text in said] == ["Linked", "⏰ Secret", "⏰ Secret, too"]
+        assert "late" in said[1] or "due" in said[1]
+
+
+async def test_a_reply_that_one_person_is_owed_is_not_shown_at_anothers_terminal(
+    tmp_path: Path, clock: Clock, model: ScriptedModel
+) -> None:
+    first = terminal("1")
+    first.trouble = [("post", Unavailable("away"))] * 50
+    async with house(tmp_path, model, adapter=first, now=clock) as h:
+        await h.say("hello", "", Chat("telegram", "1"), person=ANNA)
+        await h.parts.engine.idle()
+    async with house(tmp_path, model, adapter=terminal("2"), now=clock) as h:
+        await h.settled()
+        assert h.adapter.posts == []
+    async with house(tmp_path, model, adapter=terminal("1"), now=clock) as h:
+        await h.settled()
+        assert h.texts("1") == ["Done."]
 
 
 # Groups that move
