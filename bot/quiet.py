@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
-from bot import triggers
+from bot import times, triggers
 
 _HOURS = re.compile(r"(\d{1,2})(?::(\d\d))?\s*[-–]\s*(\d{1,2})(?::(\d\d))?", re.ASCII)
 
@@ -34,11 +33,11 @@ def until(quiet: str, zone: str, at: float) -> float | None:
     if hours is None:
         return None
     begin, end = hours
-    local = datetime.fromtimestamp(at, ZoneInfo(zone)).replace(tzinfo=None)
+    local = times.clock(at, zone)
     now = local.time()
     if not (begin <= now < end if begin < end else now >= begin or now < end):
         return None
     day = local.date() + timedelta(days=1) if now >= end else local.date()
-    ends = triggers.instant(datetime.combine(day, end), zone)
+    ends = triggers.instant(datetime.combine(day, end), times.there(zone).key)
     # In an hour that is repeated, the first end may be over
     return ends if ends > at else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from datetime import time as Time  # noqa: N812 - `time` is what is asked for
@@ -229,17 +230,22 @@ def rezone(tx: Tx, people: Sequence[str], zone: str, at: float) -> None:
     What is due already, and about to be said, is left alone.
     """
     for one in schedules.of_people(tx, people):
-        trigger, due = triggers.load(one.trigger), one.next_at
-        if isinstance(trigger, Every) and trigger.seconds % DAY == 0:
-            anchor, _ = times.instant(times.clock(trigger.anchor, one.zone), zone)
-            trigger = Every(trigger.seconds, anchor)
-        if not isinstance(trigger, Once) and due > at:
-            following = triggers.next_after(trigger, zone, at)
-            if following is None or (one.until is not None and following > one.until):
-                schedules.cancel(tx, one.id, people)
-                continue
-            due = following
-        schedules.change(tx, replace(one, trigger=triggers.dump(trigger), zone=zone, next_at=due))
+        with suppress(*triggers.UNREADABLE):  # it rests, and says so
+            _rezone(tx, one, zone, at)
+
+
+def _rezone(tx: Tx, one: Schedule, zone: str, at: float) -> None:
+    trigger, due = triggers.load(one.trigger), one.next_at
+    if isinstance(trigger, Every) and trigger.seconds % DAY == 0:
+        anchor, _ = times.instant(times.clock(trigger.anchor, one.zone), zone)
+        trigger = Every(trigger.seconds, anchor)
+    if not isinstance(trigger, Once) and due > at:
+        following = triggers.next_after(trigger, zone, at)
+        if following is None or (one.until is not None and following > one.until):
+            schedules.cancel(tx, one.id, [one.user_id])
+            return
+        due = following
+    schedules.change(tx, replace(one, trigger=triggers.dump(trigger), zone=zone, next_at=due))
 
 
 def _place(schedule: Schedule) -> Place | None:
@@ -277,10 +283,12 @@ def confirmed(schedule: Schedule, planned: Plan, language: str = "") -> str:
 
 def line(schedule: Schedule, language: str = "", *, here: str = "") -> str:
     """One line of a list; of a reminder for another chat than `here` it tells for which."""
-    trigger, zone = triggers.load(schedule.trigger), schedule.zone
+    zone = schedule.zone
     told = times.moment(schedule.next_at, zone, language)
-    if not isinstance(trigger, Once):
-        told = say("reminder_repeats", language, rule=times.rule(trigger, zone, language), moment=told)
+    with suppress(*triggers.UNREADABLE):  # it rests, and says so
+        trigger = triggers.load(schedule.trigger)
+        if not isinstance(trigger, Once):
+            told = say("reminder_repeats", language, rule=times.rule(trigger, zone, language), moment=told)
     if schedule.until is not None:
         told = f"{told}, {say('until_moment', language, moment=times.moment(schedule.until, zone, language))}"
     marks = []

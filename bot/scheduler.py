@@ -41,12 +41,6 @@ MOST_WAITING = 300  # firings of a platform that wait to be worked on, before mo
 
 UNREADABLE = "its time can not be read"  # why a schedule is paused, or was not said
 NO_CHAT = "they have not written in private yet"
-_BAD = (
-    ValueError,
-    KeyError,
-    OverflowError,
-    OSError,
-)  # of a trigger or its zone; one that is no more is a KeyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +178,7 @@ class Scheduler:
             else:  # of several that were missed the last one stands for all
                 until = at if schedule.until is None else min(at, schedule.until)
                 last, next_at = triggers.last_and_next(trigger, schedule.zone, last, until)
-        except _BAD:
+        except triggers.UNREADABLE:
             return _Firing(schedule, problem=UNREADABLE, rests=True)
         missed = at - last > max(schedule.grace, IN_TIME)
         late = missed or last > schedule.next_at
@@ -212,7 +206,7 @@ class Scheduler:
 
         def unit(tx: Tx) -> None:
             for schedule in ahead:
-                with suppress(*_BAD):  # told when it is due
+                with suppress(*triggers.UNREADABLE):  # told when it is due
                     trigger = triggers.load(schedule.trigger)
                     next_at = triggers.next_after(trigger, schedule.zone, at)
                     if next_at is not None and next_at < schedule.next_at:
@@ -223,16 +217,20 @@ class Scheduler:
         await self._database.write(unit)
 
     async def _readmit(self, platform: str) -> None:
-        """Let go on what rests because its person was not let in, and is now."""
+        """Let go on what rests because its person was not let in, or its time could not be read, where that has changed."""
         if platform not in self._to_readmit:
             return
         self._to_readmit.discard(platform)
+        for problem, mended in ((NOT_LET_IN, self._lets_in), (UNREADABLE, _is_readable)):
+            await self._let_go_on(platform, problem, mended)
+
+    async def _let_go_on(self, platform: str, problem: str, mended: Callable[[Schedule], bool]) -> None:
         after = 0
         while True:
             found = await self._database.read(
-                lambda tx: schedules.paused(tx, platform, NOT_LET_IN, after, BATCH)  # noqa: B023 - awaited at once
+                lambda tx: schedules.paused(tx, platform, problem, after, BATCH)  # noqa: B023 - awaited at once
             )
-            again = [schedule for schedule in found if self._lets_in(schedule)]
+            again = [schedule for schedule in found if mended(schedule)]
 
             def unit(tx: Tx, again: list[Schedule] = again) -> None:
                 for schedule in again:
@@ -286,6 +284,14 @@ class Scheduler:
         await self._database.write(unit)
         self._applied[platform] = setup.schedules, setup.timezone
         self._to_readmit.add(platform)
+
+
+def _is_readable(schedule: Schedule) -> bool:
+    try:
+        triggers.next_after(triggers.load(schedule.trigger), schedule.zone, schedule.next_at)
+    except triggers.UNREADABLE:
+        return False
+    return True
 
 
 def rows(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from apscheduler.triggers.cron import CronTrigger
 
 DAY = 86400
+# What a stored trigger or its zone may raise: a zone that is no more is a LookupError, one that is a folder an OSError.
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, OSError)
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 

@@ -121,7 +121,10 @@ _LAST = "\U0010ffff"  # behind all else that a key may go on with
 
 
 def drop(tx: Tx, user_id: str) -> None:
-    """Somebody is not let in any more: nothing is scheduled for them, and they have subscribed to nothing."""
+    """Somebody is not let in any more: they have no reminders, and have subscribed to nothing.
+
+    What the configuration sends to them by name is the operator's; it rests until they are let in again.
+    """
     tx.run("schedules_drop", user_id=user_id)
     tx.run("subscriptions_drop", user_id=user_id)
 

@@ -561,8 +561,9 @@ WHERE chat_key >= :first AND chat_key < :beyond AND state = 'paused' AND problem
 UPDATE schedules SET state = 'active', problem = ''
 WHERE chat_key = '' AND user_id = :user_id AND state = 'paused' AND problem = :problem;
 
--- name: schedules_drop  Somebody is not let in any more.
-DELETE FROM schedules WHERE user_id = :user_id;
+-- name: schedules_drop  Somebody is not let in any more. What the operator's configuration sends to them by name stays, and will rest.
+DELETE FROM schedules WHERE user_id = :user_id
+  AND (kind = 'reminder' OR EXISTS (SELECT 1 FROM subscriptions WHERE name = schedules.name AND user_id = schedules.user_id));
 
 -- name: subscriptions_drop  Likewise what they subscribed to.
 DELETE FROM subscriptions WHERE user_id = :user_id;
