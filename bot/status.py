@@ -83,7 +83,8 @@ def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
             f"{name}: {paint(a['state'], a['state'] in ('up', 'stopped'))}{detail}, last event {_ago(a['last_event_at'], now)}"
         )
         lines.append(
-            f"  owed: {a['updates_owed']} updates, {a['replies_owed']} replies; "
+            f"  owed: {_count(a['updates_owed'], 'update', 'updates')}, "
+            f"{_count(a['replies_owed'], 'reply', 'replies')}; "
             f"unreadable: {a['updates_quarantined']}; undeliverable: {a['replies_undeliverable']}"
         )
     turns = (
@@ -91,7 +92,8 @@ def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
     )
     lines.append(f"turns today: {turns}")
     lines += [
-        f"model {row['model']}: {row['calls']} calls, {row['input']:,} tokens read ({row['cached']:,} cached), "
+        f"model {row['model']}: {_count(row['calls'], 'call', 'calls')}, "
+        f"{row['input']:,} tokens read ({row['cached']:,} cached), "
         f"{row['output']:,} written, {row['usd']:.4f} USD"
         for row in report["usage_today"]
     ]
@@ -107,6 +109,10 @@ def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
         for row in schedules["problems"]
     ]
     return "\n".join(lines)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _ago(at: float | None, now: float) -> str:
