@@ -42,6 +42,12 @@ def config_option(command: F) -> F:
     )(command)
 
 
+def check_folder(target: Path) -> None:
+    """End the program if the folder that a file is to be written into is not there."""
+    if not target.parent.is_dir():
+        fail(f"there is no folder {str(target.parent)!r}; make it, or give another one")
+
+
 def load_config(path: Path | None, *, secrets: bool = True) -> Loaded:
     from config import ConfigError, load
 
