@@ -459,9 +459,8 @@ class _Ask:
             return
         erasures = self.stream.erasures
         text = await self.sum_up(events[:at])
-        if (
-            self.stream.erasures != erasures
-        ):  # somebody was forgotten: what was summed up is not all there any more
+        # Somebody was forgotten: what was summed up is not all there any more
+        if self.stream.erasures != erasures:
             await self._fit()
             return
         await self._log(Summarised(text or context.NO_SUMMARY, self.stream.sequence(at)))

@@ -51,7 +51,7 @@ from config.schema import AccessConfig, EmbeddingsConfig
 from memory import calls, erase, leases, links, people
 from memory import dead as letters
 from memory.database import Database, Tx, open_database
-from memory.export import Place
+from memory.export import Paths
 from memory.facts import Facts
 from memory.index import Index
 from memory.journal import Journal
@@ -118,9 +118,9 @@ def database_path(config: Config) -> Path:
     return Path(config.data_dir) / "boswell.db"
 
 
-def place(config: Config) -> Place:
+def paths(config: Config) -> Paths:
     """Where everything is that lasts."""
-    return Place(database_path(config).absolute(), config.memory_path.absolute())
+    return Paths(database_path(config).absolute(), config.memory_path.absolute())
 
 
 def locks_path(config: Config) -> Path:
@@ -251,7 +251,7 @@ def assemble(
         metrics,
         lambda tx, chat, turn_id: unreachable(turns, tx, chat, turn_id),
     )
-    exports = Exports(database, place(config), tuple(connected), now)
+    exports = Exports(database, paths(config), tuple(connected), now)
     tasks.create_task(exports.run(), name="exports")
     index = Index(index_path(config), journal.transcripts)
     indexing = Indexing(index, journal.transcripts, tuple(f"{name}-" for name in connected))

@@ -12,7 +12,7 @@ import structlog
 
 from memory import export
 from memory.database import Database
-from memory.export import Place
+from memory.export import Paths
 
 log = structlog.get_logger(__name__)
 
@@ -30,13 +30,13 @@ class Exports:
     def __init__(
         self,
         database: Database,
-        place: Place,
+        paths: Paths,
         platforms: Sequence[str],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._data = place.database.parent
-        self._place = place
+        self._data = paths.database.parent
+        self._paths = paths
         self._platforms = platforms
         self._now = now
         self._alone = asyncio.Lock()
@@ -68,7 +68,7 @@ class Exports:
 
         def write() -> str:
             path = export.begin(self._data, people[0], name)
-            export.write(path, self._place, people, at, over=True, stop=stop.is_set)
+            export.write(path, self._paths, people, at, over=True, stop=stop.is_set)
             return str(path.relative_to(self._data))
 
         writing = asyncio.ensure_future(asyncio.to_thread(write))

@@ -109,7 +109,7 @@ class Counters(Metrics):
             "queue_depth", "Rows that are owed; of dead: that wait for an operator.", queue, **own
         )
         self._oldest = Gauge("queue_oldest_seconds", "Age of the oldest row that is owed.", queue[:2], **own)
-        Gauge("build_info", "The version.", ("version",), **own).labels(_version()).set(1)
+        Gauge("build_info", "The version.", ("version",), **own).labels(version()).set(1)
         self._running: dict[int, float] = {}
         self._unseen: OrderedDict[int, tuple[str, float]] = OrderedDict()
         self._looked = -FRESH
@@ -264,7 +264,8 @@ class _Watched:
         self._counters.sent(self._adapter.name, verb)
 
 
-def _version() -> str:
+def version() -> str:
+    """This program's; `unknown` where it was not installed."""
     try:
         return metadata.version("boswell")
     except metadata.PackageNotFoundError:

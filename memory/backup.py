@@ -31,7 +31,7 @@ from typing import BinaryIO
 
 from memory import swap
 from memory.database import MemoryFault, copy
-from memory.export import Place
+from memory.export import Paths
 from memory.files import is_user_id, make_folder, sync_folder
 from memory.sql import migrations
 from memory.whole import PIECE, Archive, below, scratch, sweep, whole
@@ -65,7 +65,7 @@ class Manifest:
 # Making ------------------------------------------------------------------------------------------------------------
 
 
-def make(target: Path, place: Place, version: str, at: float) -> tuple[Manifest, list[Path]]:
+def make(target: Path, paths: Paths, version: str, at: float) -> tuple[Manifest, list[Path]]:
     """Write a backup to `target`; what it says of itself, and what could not be taken: links, and names that no backup has.
 
     It is read back and checked before it appears under its name. Raises FileExistsError if there is such a file, and
@@ -74,11 +74,11 @@ def make(target: Path, place: Place, version: str, at: float) -> tuple[Manifest,
     sweep(target.parent, "boswell-backup-")
     left: list[Path] = []
     with whole(target) as file, scratch(target.with_name(f"{target.name}.db")) as database:
-        schema = copy(place.database, database)
+        schema = copy(paths.database, database)
         with Archive(file) as archive:
             archive.add(_DATABASE, database)
-            for path in _files(place.memory, left):
-                name = f"{_MEMORY}/{path.relative_to(place.memory).as_posix()}"
+            for path in _files(paths.memory, left):
+                name = f"{_MEMORY}/{path.relative_to(paths.memory).as_posix()}"
                 if _utf8(name) and _safe(name):
                     archive.add(name, path)
                 else:
@@ -117,38 +117,38 @@ def _written(manifest: Manifest) -> bytes:
 # Restoring ---------------------------------------------------------------------------------------------------------
 
 
-def restore(source: Path, place: Place, at: float) -> tuple[Manifest, list[Path]]:
+def restore(source: Path, paths: Paths, at: float) -> tuple[Manifest, list[Path]]:
     """Put a backup in the place of what is there; what it says of itself, and where the old state is kept.
 
     It is checked to the last byte before anything is touched. Killed at any instant, the old state or the new one is there,
     whole, once anybody opens it or restores again. Raises `BadBackup`, and `LeaseTaken` while anybody has the database open.
     """
-    data = place.database.parent
+    data = paths.database.parent
     with source.open("rb") as file, _opened(file, source) as (archive, manifest):
         for name in manifest.members:
             _check(archive, name, manifest, lambda _: None)
         make_folder(data)
         swap.resume(data)
         with swap.alone(data):
-            _make_room(manifest, place)
+            _make_room(manifest, paths)
             plan = swap.prepare(
-                data, place.database.name, place.memory, f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
+                data, paths.database.name, paths.memory, f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
             )
             try:
-                _lay(archive, manifest, Path(plan.data.staged), Path(plan.memory.staged), place.database.name)
+                _lay(archive, manifest, Path(plan.data.staged), Path(plan.memory.staged), paths.database.name)
             except BaseException:
                 swap.undo(plan)
                 raise
             return manifest, swap.carry_out(plan)
 
 
-def _make_room(manifest: Manifest, place: Place) -> None:
+def _make_room(manifest: Manifest, paths: Paths) -> None:
     needed = sum(size for size, _ in manifest.members.values())
-    free = shutil.disk_usage(place.database.parent).free
+    free = shutil.disk_usage(paths.database.parent).free
     if needed > free - _SPARE:
         raise BadBackup(
             f"what is in the backup needs {needed >> 20} MB beside what is there, and {free >> 20} MB are free under "
-            f"{str(place.database.parent)!r}; make room first"
+            f"{str(paths.database.parent)!r}; make room first"
         )
 
 

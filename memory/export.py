@@ -58,7 +58,7 @@ GIVEN: Mapping[str, frozenset[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Paths:
     """Where everything of an installation is: its database file, and its folder of people's folders."""
 
     database: Path
@@ -73,7 +73,7 @@ def people(tx: Tx, user_id: str) -> tuple[str, ...]:
 
 def write(
     path: Path,
-    place: Place,
+    paths: Paths,
     ids: Sequence[str],
     at: float,
     *,
@@ -84,13 +84,13 @@ def write(
 
     `stop` may tell that it is not wanted any more: `Cancelled` is then raised.
     """
-    with whole(path, over=over) as file, snapshot(place.database) as tx, Archive(file, stop) as archive:
+    with whole(path, over=over) as file, snapshot(paths.database) as tx, Archive(file, stop) as archive:
         readme = README.format(at=_time(at), people=", ".join(ids))
         with archive.member("README.txt", at) as put:
             put(readme.encode())
         for user_id in ids:
             _person(archive, tx, user_id, ids, at)
-            folder = folder_of(place.memory, user_id)
+            folder = folder_of(paths.memory, user_id)
             for found in below(folder):
                 archive.add(f"{user_id}/memory/{_name(found.relative_to(folder))}", found)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bot.cli import main
-from bot.cli.shared import WRONG, config_option, fail, load_config, read
+from bot.cli.shared import WRONG, check_folder, config_option, fail, load_config, read
 
 
 @main.command()
@@ -22,7 +22,7 @@ from bot.cli.shared import WRONG, config_option, fail, load_config, read
 @click.argument("user")
 def export(path: Path | None, target: Path | None, user: str) -> None:
     """Write all that is kept of USER (a user id, such as telegram-1001) into a zip file."""
-    from bot.app import place
+    from bot.app import paths
     from memory import export as exports
     from memory.files import folder_of
     from memory.whole import sweep
@@ -39,9 +39,10 @@ def export(path: Path | None, target: Path | None, user: str) -> None:
     exists = f"{str(target)!r} exists; give another name with --output"
     if target.exists():
         fail(exists)
+    check_folder(target)
     sweep(target.parent, "boswell-export-")
     try:
-        exports.write(target, place(config), people or (user,), time.time())
+        exports.write(target, paths(config), people or (user,), time.time())
     except FileExistsError:  # somebody was faster
         fail(exists)
     click.echo(f"Wrote {target}, all that is kept of {', '.join(people or (user,))}.")

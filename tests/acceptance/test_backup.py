@@ -27,7 +27,7 @@ from click.testing import CliRunner, Result
 from bot.cli import main
 from memory import backup, leases, swap
 from memory.database import open_database
-from memory.export import Place
+from memory.export import Paths
 from memory.sql import migrations
 from tests.fakes.house import house
 from tests.fakes.model_server import Reply
@@ -39,8 +39,8 @@ def echo() -> ScriptedModel:
     return ScriptedModel(lambda request: "Noted.")
 
 
-def place(folder: Path) -> Place:
-    return Place(folder / "boswell.db", folder / "memory")
+def place(folder: Path) -> Paths:
+    return Paths(folder / "boswell.db", folder / "memory")
 
 
 async def lived(folder: Path, *texts: str) -> None:
@@ -144,7 +144,7 @@ async def test_where_nothing_can_be_kept_beside_it_is_kept_inside(tmp_path: Path
     data, memory = tmp_path / "data", tmp_path / "notes"
     await lived(data, "first")
     shutil.move(data / "memory", memory)
-    where = Place(data / "boswell.db", memory)
+    where = Paths(data / "boswell.db", memory)
     backup.make(tmp_path / "b.zip", where, "1", 0.0)
     before = state(data, memory / "memory-1")
     [file] = (memory / "memory-1").glob("*.md")
@@ -459,7 +459,7 @@ RESTORE = """
 import json, os, signal, sys
 from pathlib import Path
 from memory import backup
-from memory.export import Place
+from memory.export import Paths
 
 left = 0
 
@@ -479,7 +479,7 @@ for line in sys.stdin:
     file, database, memory, left = json.loads(line)
     child = os.fork()  # a process of its own for each, without the time that importing takes
     if not child:
-        backup.restore(Path(file), Place(Path(database), Path(memory)), 1.0)
+        backup.restore(Path(file), Paths(Path(database), Path(memory)), 1.0)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
@@ -530,7 +530,7 @@ async def test_killed_before_any_step_of_a_restore_one_state_or_the_other_is_the
             code = restorer.restore(file, folder / "boswell.db", memory, number)
             assert code in (0, -signal.SIGKILL)
             if number % 3 == 2:  # it is restored again, by hand
-                backup.restore(file, Place(folder / "boswell.db", memory), 2.0)
+                backup.restore(file, Paths(folder / "boswell.db", memory), 2.0)
                 assert state(folder, memory) == new
             async with open_database(folder / "boswell.db"):  # as the next start does
                 pass
@@ -543,7 +543,7 @@ async def test_killed_before_any_step_of_a_restore_one_state_or_the_other_is_the
             left = {p.name for p in (*folder.iterdir(), *memory.iterdir()) if p.name.startswith(".restor")}
             assert left <= (set() if found == new else {".restoring-probe", ".restore.json.new"}), number
             if left:  # of one that had not begun yet; the next one takes it away
-                backup.restore(file, Place(folder / "boswell.db", memory), 3.0)
+                backup.restore(file, Paths(folder / "boswell.db", memory), 3.0)
                 assert not list(folder.parent.rglob(".restor*"))
             shutil.rmtree(folder.parent)
             number += 1
@@ -559,9 +559,9 @@ async def test_killed_in_the_middle_a_backup_leaves_no_half_of_itself(tmp_path: 
     out = tmp_path / "out"
     out.mkdir()
     script = (
-        "import sys; from pathlib import Path; from memory import backup; from memory.export import Place;"
+        "import sys; from pathlib import Path; from memory import backup; from memory.export import Paths;"
         "print('begun', flush=True);"
-        "backup.make(Path(sys.argv[2]), Place(Path(sys.argv[1]) / 'boswell.db', Path(sys.argv[1]) / 'memory'), '1', 0.0)"
+        "backup.make(Path(sys.argv[2]), Paths(Path(sys.argv[1]) / 'boswell.db', Path(sys.argv[1]) / 'memory'), '1', 0.0)"
     )
     for number in range(8):
         target = out / f"boswell-backup-{number}.zip"
@@ -600,7 +600,11 @@ def test_what_can_not_be_written_is_told_with_its_place(tmp_path: Path) -> None:
     assert not [*tmp_path.glob("*b.zip*")]
     nowhere = str(tmp_path / "nowhere/b.zip")
     result = boswell(configured(tmp_path), "backup", nowhere)
-    assert (result.exit_code, result.output) == (1, f"boswell: {nowhere!r}: No such file or directory\n")
+    folder = str(tmp_path / "nowhere")
+    assert (result.exit_code, result.output) == (
+        1,
+        f"boswell: there is no folder {folder!r}; make it, or give another one\n",
+    )
 
 
 async def test_while_a_restore_is_at_work_nobody_opens_the_database(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from bot import events, sentences
 from bot.exports import Exports
 from memory import export, links
 from memory.database import snapshot
-from memory.export import Place
+from memory.export import Paths
 from tests.fakes.discord_running import running as on_discord
 from tests.fakes.house import House, house
 from tests.fakes.memory_adapter import MemoryAdapter
@@ -370,7 +370,7 @@ async def test_an_export_that_is_cut_off_by_the_end_leaves_nothing(tmp_path: Pat
         await h.settled()
         for number in range(30):
             (tmp_path / f"memory/memory-1/note{number}.md").write_bytes(base64.b64encode(os.urandom(150_000)))
-        place = Place(tmp_path / "boswell.db", tmp_path / "memory")
+        place = Paths(tmp_path / "boswell.db", tmp_path / "memory")
         exports = Exports(h.database, place, ["memory"])
         making = asyncio.create_task(exports.make(("memory-1",), 7))
         async with asyncio.timeout(10):
@@ -414,7 +414,7 @@ async def test_a_turn_that_is_not_in_its_file_yet_is_in_the_export(tmp_path: Pat
             lambda tx: tx.run("pending_add", turn_id=99, user_id="memory-1", stream_id=1, record=record)
         )
         target = tmp_path / "out.zip"
-        place = Place(tmp_path / "boswell.db", tmp_path / "memory")
+        place = Paths(tmp_path / "boswell.db", tmp_path / "memory")
         await asyncio.to_thread(export.write, target, place, ("memory-1",), 1.0)
         [turn] = json.loads(opened(target.read_bytes()).read("memory-1/not-yet-in-a-file.json"))
         assert turn["messages"] == [{"role": "user", "text": "late"}]
@@ -523,6 +523,10 @@ async def test_the_command_line_exports_while_boswell_runs_and_writes_over_nothi
         result = await b.boswell("export", "telegram-1001", "--output", str(target))
         assert (result.exit_code, target.read_bytes()) == (1, before)
         assert "exists" in result.output
+        nowhere = tmp_path / "nowhere"
+        result = await b.boswell("export", "telegram-1001", "--output", str(nowhere / "x.zip"))
+        told = f"boswell: there is no folder {str(nowhere)!r}; make it, or give another one\n"
+        assert (result.exit_code, result.output) == (1, told)
         for user, code in (("telegram-9", 1), ("../telegram-1001", 2), ("telegram", 2)):
             result = await b.boswell("export", user, "--output", str(tmp_path / "none.zip"))
             assert result.exit_code == code
@@ -534,10 +538,10 @@ WRITE = """
 import sys, time
 from pathlib import Path
 from memory import export
-from memory.export import Place
+from memory.export import Paths
 folder, target = Path(sys.argv[1]), Path(sys.argv[2])
 print("begun", flush=True)
-export.write(target, Place(folder / "boswell.db", folder / "memory"), ("memory-1",), time.time())
+export.write(target, Paths(folder / "boswell.db", folder / "memory"), ("memory-1",), time.time())
 print("done", flush=True)
 """
 

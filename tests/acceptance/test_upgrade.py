@@ -19,7 +19,7 @@ from bot.events import UserSaid
 from bot.models.base import ModelRequest
 from memory import backup, erase, export
 from memory.database import DatabaseUnusable, open_database
-from memory.export import Place
+from memory.export import Paths
 from memory.sql import migrations
 from tests.fakes.house import house
 from tests.fakes.memory_adapter import MemoryAdapter
@@ -125,11 +125,11 @@ async def test_a_backup_of_an_earlier_version_is_restored_and_migrated_at_the_ne
     old, new = tmp_path / "old", tmp_path / "new"
     unpacked(old, version)
     made, _ = await asyncio.to_thread(
-        backup.make, tmp_path / "b.zip", Place(old / "boswell.db", old / "memory"), "0", 0.0
+        backup.make, tmp_path / "b.zip", Paths(old / "boswell.db", old / "memory"), "0", 0.0
     )
     assert made.schema == version
     await asyncio.to_thread(
-        backup.restore, tmp_path / "b.zip", Place(new / "boswell.db", new / "memory"), 0.0
+        backup.restore, tmp_path / "b.zip", Paths(new / "boswell.db", new / "memory"), 0.0
     )
     assert rows(new / "boswell.db", "PRAGMA user_version") == [(version,)]
     async with open_database(new / "boswell.db") as database:

@@ -62,7 +62,7 @@ def test_the_example_shows_every_key_in_the_order_of_the_schema() -> None:
 def test_the_example_shows_the_defaults() -> None:
     loaded = load(EXAMPLE, ENVIRON).config
     # They hold what has no default.
-    unlike: Any = {key: True for key in ("models", "adapters", "access", "chats", "schedules")}
+    unlike: Any = dict.fromkeys(("models", "adapters", "access", "chats", "schedules"), True)
     unlike["memory"] = {"embeddings"}
     assert loaded.model_dump(exclude=unlike) == Config().model_dump(exclude=unlike)
     assert loaded.access.policy == AccessConfig().policy
