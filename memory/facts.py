@@ -8,7 +8,8 @@
 
 An item is a fact, with the date when it was said and, if that was not in private, the place as the transcripts' headings have
 it. Struck out it is a former one, which holds no more; what took its place stands above it. A line that was typed in is a
-fact as well, with a date or without. Whatever else a file holds stays as it is.
+fact as well, with a date or without; indented lines below it belong to it. Whatever else a file holds is no fact, and stays
+as it is.
 
 What is written is one line, whatever the fact says: line breaks, and all that could be taken for the date, the place or the
 stroke, are written with a backslash, and reading takes it away again.
@@ -227,11 +228,9 @@ def _entries(lines: Sequence[str]) -> list[_Entry]:
     """The facts among the lines of a file. Raises nothing on account of what the file holds."""
     entries: list[_Entry] = []
     current: _Entry | None = None  # the fact that indented lines belong to
-    gap = False
     clean = [_legible(line) for line in lines]
     for number, line in enumerate(clean):
         if not line.strip():
-            gap = True
             continue
         item = None if _RULE.fullmatch(line) else _ITEM.fullmatch(line)
         indented = line[0] in " \t"
@@ -239,12 +238,11 @@ def _entries(lines: Sequence[str]) -> list[_Entry]:
             entry = _Entry([number], [item["text"]], current if indented else None)
             entries.append(entry)
             current = entry.above or entry
-        elif current is not None and (indented or not gap) and not _OTHER.match(line):
+        elif current is not None and indented and not _OTHER.match(line):
             entries[-1].lines.append(number)
             entries[-1].texts.append(line.strip())
         else:
             current = None
-        gap = False
     for entry in entries:
         entry.fact = _fact(entry.texts, "\n".join(clean[number] for number in entry.lines))
     return entries

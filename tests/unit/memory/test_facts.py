@@ -167,7 +167,8 @@ def test_what_is_no_user_id_reaches_no_folder(tmp_path: Path, user: str) -> None
         ("- I like tea", ["I like tea"]),
         ("* I like tea\n+ I like cake\n1. I like rain", ["I like tea", "I like cake", "I like rain"]),
         ("\ufeff- I like tea\r\n- I like cake\r\n", ["I like tea", "I like cake"]),
-        ("- I like tea\nand cake\n- and rain", ["I like tea\nand cake", "and rain"]),
+        ("- I like tea\n  and cake\n- and rain", ["I like tea\nand cake", "and rain"]),
+        ("- I like tea\nand cake\n  and rain\n- and snow", ["I like tea", "and snow"]),
         ("- I have two cats\n  - Tom\n  - Kitty\n", ["I have two cats\n- Tom\n- Kitty"]),
         ("- I like tea\n\nSome words.\n- I like cake", ["I like tea", "I like cake"]),
         ("- C:\\new", ["C:\\new"]),
@@ -221,6 +222,16 @@ def test_what_is_not_understood_stays_to_the_byte(tmp_path: Path) -> None:
         assert line in data or line == b"- I like coffee"
     facts.forget(USER, facts.read(USER))
     assert facts.path(USER).read_bytes() == strange.replace(b"- I like coffee\n", b"")
+
+
+@pytest.mark.parametrize("line", [b"A note of mine.", b"\xff\xfe\x00", b"(2026-07-14)", b"\xc2\xa0  x"])
+def test_a_line_that_is_not_indented_is_no_part_of_the_fact_above_and_outlives_it(
+    tmp_path: Path, line: bytes
+) -> None:
+    facts = by_hand(tmp_path, b"- I like tea\n" + line + b"\n")
+    assert texts(facts.read(USER)) == ["I like tea"]
+    facts.forget(USER, facts.read(USER))
+    assert facts.path(USER).read_bytes() == line + b"\n"
 
 
 def test_a_file_of_another_system_keeps_its_line_ends(tmp_path: Path) -> None:
