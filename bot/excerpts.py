@@ -13,6 +13,7 @@ from memory import words
 from memory.index import Passage
 from memory.transcripts import Message, Section, place_suffix, read_heading
 
+LINE = 50  # characters that a short line counts as
 FACTS = ("fact", "former fact")
 
 
@@ -96,8 +97,17 @@ def _excerpt(group: _Group, query: str, chars: int, around: int) -> Excerpt:
 
 
 def shortened(text: str, query: str, most: int) -> str:
-    """The text, or so many characters of it around the words that were looked for."""
-    if len(text) <= most:
+    """The text, or so many characters of it around the words that were looked for, and of short lines not more than fit there."""
+    lines = most // LINE
+    if len(text) <= most and text.count("\n") < lines:
         return text
-    begin = max(0, min(words.first_of(query, text) - most // 3, len(text) - most))
-    return f"{'… ' if begin else ''}{text[begin : begin + most].strip()}{' …' if begin + most < len(text) else ''}"
+    found = words.first_of(query, text)
+    begin = max(0, min(found - most // 3, len(text) - most))
+    end = min(len(text), begin + most)
+    above = [at for at in range(begin, found) if text[at] == "\n"]
+    if len(above) > lines // 3:
+        begin = above[-lines // 3] + 1
+    ends = [at for at in range(begin, end) if text[at] == "\n"]
+    if len(ends) >= lines:
+        end = ends[lines - 1]
+    return f"{'… ' if begin else ''}{text[begin:end].strip()}{' …' if end < len(text) else ''}"

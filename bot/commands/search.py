@@ -20,7 +20,6 @@ from memory.database import MemoryFault
 log = structlog.get_logger(__name__)
 
 PAGE = 3000  # characters at a time
-MESSAGE_CHARS, AROUND_CHARS = 600, 200  # of a message that was found, and of one beside it
 _BUTTON_BYTES = 64  # of a button's command, on every platform
 
 _PAGE = re.compile(r"\s+p#(\d{1,3})$")
@@ -44,9 +43,7 @@ async def search(ctx: CommandContext) -> Answer:
         meanings = turns.setup.meanings(turns.database, turns.now, turns.metrics)
         who = variables.user_id, variables.chat_key, variables.timezone
         meaning = meanings.asked_by(*who) if meanings else None
-        found = await find(
-            turns.index, variables, words, first, last, meaning, chars=MESSAGE_CHARS, around=AROUND_CHARS
-        )
+        found = await find(turns.index, variables, words, first, last, meaning)
     except ToolProblem as exc:
         return Answer(str(exc))
     except MemoryFault as exc:

@@ -27,7 +27,7 @@ from memory.words import parse
 log = structlog.get_logger(__name__)
 
 MAX_CHARS = 16_000  # of an answer to a model: about 4,000 tokens
-MESSAGE_CHARS, AROUND_CHARS = 1500, 500  # of a message that was found, and of one beside it
+MESSAGE_CHARS, AROUND_CHARS = 600, 200  # of a message that was found, and of one beside it
 PASSAGES = 20
 
 
@@ -80,9 +80,6 @@ async def find(
     first: Date | None,
     last: Date | None,
     meaning: AskMeaning | None = None,
-    *,
-    chars: int = MESSAGE_CHARS,
-    around: int = AROUND_CHARS,
 ) -> list[Excerpt]:
     """What the asker's files have for a query, as far as it may be told where they ask; best first.
 
@@ -104,7 +101,7 @@ async def find(
         one
         if one.user_id == variables.user_id
         else replace(one, section=from_elsewhere(one.section, one.user_id, variables.platform))
-        for one in excerpts(passages, query, chars=chars, around=around)
+        for one in excerpts(passages, query, chars=MESSAGE_CHARS, around=AROUND_CHARS)
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bot.events import ToolCall, Variables
+from bot.excerpts import shortened
 from bot.tools import named
 from bot.tools.base import ToolContext, ToolProblem
 from bot.tools.search import MAX_CHARS, MESSAGE_CHARS
@@ -188,3 +189,25 @@ async def test_a_long_message_is_cut_around_the_words(desk: Desk) -> None:
     assert "before the Zebras ran after" in told
     assert told.count("…") == 2
     assert len(told) < MESSAGE_CHARS + 300
+
+
+async def test_of_many_short_lines_only_those_around_the_words_are_given(desk: Desk) -> None:
+    lines = [f"{number}." for number in range(300)]
+    desk.say("\n".join([*lines[:150], "zebra", *lines[150:]]), "\n".join(lines))
+    told = await desk.ask("zebra")
+    assert "\n149.\nzebra\n150.\n" in told
+    assert told.count("\n") < 30
+    assert told.count("…") == 3
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 4, 5, 11, 12, 13, 40])
+@pytest.mark.parametrize("after", [0, 1, 11, 12, 40])
+@pytest.mark.parametrize("line", ["x", "a line of some length " * 4])
+def test_what_was_found_stays_in_what_is_left(before: int, after: int, line: str) -> None:
+    text = "\n".join([line] * before + ["the zebra"] + [line] * after)
+    for most in (200, 600):
+        told = shortened(text, "zebra", most)
+        assert "the zebra" in told
+        assert len(told) <= most + 4
+        assert told.count("\n") < most // 50
+        assert told == text or "…" in told
