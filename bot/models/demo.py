@@ -134,10 +134,38 @@ class _Turn:
         """Call a tool, and in the next round say what `then` makes of its result."""
         for event in self._returned:
             if event.name == tool:
-                return Answer(f"{otherwise}: {event.content}" if event.failed else then(event.content))
+                return Answer(f"{otherwise}: {_why(event.content)}" if event.failed else then(event.content))
         if tool not in self._tools:
             return Answer(f"I am only the demo model and have no {tool} tool here, so I can not tell.")
         return Answer(call=ToolCall(f"call_{uuid.uuid4().hex[:24]}", tool, json.dumps(arguments)))
+
+
+_FOR_PEOPLE = [  # what tools say to models when they fail, and what that is to a person; of the first that fits
+    (r"There is no reminder (\d+) .*", r"you have no reminder \1 here. Ask what your reminders are."),
+    (r".* itself scheduled.*", "a reminder can not set another one."),
+    (r".* the quote is not .*", "I keep only what you wrote here yourself."),
+    (r".* the person did not say .*", "I keep a fact only in your own words."),
+    (
+        r".* no room for more facts.*",
+        "there is no room for more facts. Let me forget some first.",
+    ),
+    (r".* has not asked for it .*", "I forget only what you ask me to forget."),
+    (r"There is no such fact .*", "I know of no such fact. Ask what I know about you."),
+    (r".*: several facts fit\..*?\n(.*)", r"several facts fit. Say all the words of one of them:\n\n\1"),
+    (r".* there is no fact (.*?) here that .*", r"I know of no fact \1. Ask what I know about you."),
+    (r".* changed by somebody else .*", "your list of facts was changed in that moment. Say it again."),
+    (r"Search does not work .*", "search does not work just now. Ask what we talked about on a date."),
+    (r"Nothing was set\. (?:Give|Tell|With|until) .*", "say when in other words, such as tomorrow at 9."),
+    (r"\w+ was not run: .*|The tool .*|There is no tool .*", "something went wrong."),
+]
+
+
+def _why(problem: str) -> str:
+    """Why a tool failed, said to a person and not to a model."""
+    for pattern, plain in _FOR_PEOPLE:
+        if found := re.fullmatch(pattern, problem, re.DOTALL):
+            return found.expand(plain)
+    return problem
 
 
 def _summary(request: ModelRequest) -> str:
@@ -192,11 +220,13 @@ def _remember(turn: _Turn, found: re.Match[str]) -> Answer:
     arguments = {"fact": fact.rstrip(".!"), "quote": fact}
     if old:
         arguments["replaces"] = old.rstrip(".!")
-    return turn.use("remember", arguments, lambda told: f"I will remember it. {told}")
+    return turn.use("remember", arguments, lambda told: f"I will remember it. {told}", "I could not do that")
 
 
 def _forget(turn: _Turn, found: re.Match[str]) -> Answer:
-    return turn.use("forget_fact", {"fact": found[1].strip().rstrip(".!")}, lambda told: told)
+    return turn.use(
+        "forget_fact", {"fact": found[1].strip().rstrip(".!")}, lambda told: told, "I could not do that"
+    )
 
 
 def _known(turn: _Turn, _: re.Match[str]) -> Answer:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import tools
 from bot.context import SUMMARY_PROMPT
 from bot.events import AssistantSaid, Event, ToolReturned, UserSaid
 from bot.models import build
@@ -178,6 +181,33 @@ async def test_it_quotes_what_the_history_tool_returned() -> None:
 
 async def test_it_tells_that_a_tool_failed() -> None:
     assert await loop("what time is it?", "no such zone", failed=True) == "I could not find out: no such zone"
+
+
+def problems() -> list[str]:
+    """All that tools say when they fail, as their sources have it; what is filled in is 4."""
+    found = ["clock was not run: the argument 'zone' is missing. Its arguments are: timezone."]
+    for source in sorted(Path(tools.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name("ToolProblem"), args=[ast.Constant(str(text))]):
+                    found.append(text)
+                case ast.Call(func=ast.Name("ToolProblem"), args=[ast.JoinedStr(parts)]):
+                    found.append("".join(str(p.value) if isinstance(p, ast.Constant) else "4" for p in parts))
+    return found
+
+
+@pytest.mark.parametrize("problem", problems())
+async def test_what_a_tool_tells_models_when_it_fails_is_put_in_words_for_people(problem: str) -> None:
+    said = await loop("what time is it?", problem, failed=True)
+    for_models = r"\b(their|theirs|they|themselves|person|quote|tool|arguments?|id|ids|[a-z]+_[a-z]+)\b"
+    assert not re.search(for_models, said), said
+
+
+async def test_of_several_facts_that_fit_it_tells_which() -> None:
+    problem = (
+        "Nothing was forgotten: several facts fit. Give the id of the one that is meant:\n- [a] x\n- [b] y"
+    )
+    assert (await loop("what time is it?", problem, failed=True)).endswith("one of them:\n\n- [a] x\n- [b] y")
 
 
 async def test_it_knows_a_name_from_the_conversation_or_looks_it_up() -> None:
