@@ -384,9 +384,9 @@ async def test_a_model_does_not_read_our_sentences_as_its_own_words(tmp_path: Pa
     async with house(tmp_path, model, limits={"tokens_per_day": 100}) as h:
         await h.say("hello")
         await h.settled()
-        assert "does not suffice" in h.texts()[0]
+        assert "is not enough" in h.texts()[0]
         h.parts.turns.setup.limits = Limits(LimitsConfig(), {}, "UTC")
         await h.say("and now?")
         await h.settled()
-        assert "suffice" not in str(model.requests[0].events)
-        assert "does not suffice" in h.transcript()[1][1]
+        assert "is not enough" not in str(model.requests[0].events)
+        assert "is not enough" in h.transcript()[1][1]
