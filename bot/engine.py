@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 CONTROLS = frozenset({"stop", "clear"})  # commands that end the running turn of their lane
 MOST_COLLECTED = 50  # messages in one turn
-PLAUSIBLE = 2 * 86400.0  # seconds: no platform holds messages longer; else its clock (or ours) is plainly wrong
+PLAUSIBLE = 2 * 86400.0  # seconds: no platform holds messages longer; else a clock is plainly wrong
 RETRY = 5.0  # seconds until what came is written again, where the database failed
 
 
