@@ -184,7 +184,7 @@ async def test_a_person_may_have_as_many_as_the_configuration_says(tmp_path: Pat
     limits = {"turns_per_minute": None, "reminders": 1, "reminder_repeat": 60, "reminder_days": None}
     async with open_house(tmp_path, clock, limits=limits) as h:
         assert "is set, every minute. Next" in await ask(h, "/remind every minute hop")
-        assert "You have 1 reminders, and may have 1." in await ask(h, "/remind 2090-01-01 x")
+        assert "Of reminders you have 1, and may have 1." in await ask(h, "/remind 2090-01-01 x")
         assert "is set" in await ask(h, "/remind 2090-01-01 x", "2")
 
 

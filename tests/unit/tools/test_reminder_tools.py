@@ -250,7 +250,7 @@ async def test_there_may_be_so_many_and_no_more(anna: Anna) -> None:
     anna.bounds = Bounds(count=2)
     await anna.set(in_minutes=1)
     await anna.set(in_minutes=2)
-    assert "You have 2 reminders, and may have 2." in await anna.refused(in_minutes=3)
+    assert "Of reminders you have 2, and may have 2." in await anna.refused(in_minutes=3)
     await anna.call("cancel_reminder", id=1)
     await anna.set(in_minutes=3)
 
