@@ -632,7 +632,7 @@ async def test_in_a_group_that_is_not_wanted_any_more_the_schedules_rest_until_i
         await wait(h, clock, 900)
         assert len([text for text in h.texts("-100") if "⏰" in text]) == 0
         assert h.texts("-200")[-1] == "⏰ Person 1: chess"
-        assert "by access.groups. What is scheduled there (2) rests" in (await told(h, 1))[0]
+        assert "any more. What is scheduled there (2) rests" in (await told(h, 1))[0]
     async with open_house(tmp_path, clock, adapter=h.adapter, **OPERATED) as h:
         await wait(h, clock, 600)
         assert [text.splitlines()[0] for text in h.texts("-100")[-2:]] == [
