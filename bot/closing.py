@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from bot.summaries import Summaries
+from bot.triggers import instant
 from memory.database import Tx
 
 if TYPE_CHECKING:
@@ -118,9 +119,6 @@ class Closer:
 
 def _last(hour: time, zone: str, at: float) -> float:
     """The last time, in unix seconds, that a clock there showed this hour."""
-    there = ZoneInfo(zone)
-    today = datetime.fromtimestamp(at, there).date()
-    struck = datetime.combine(today, hour, there).timestamp()
-    if struck > at:
-        struck = datetime.combine(today - timedelta(days=1), hour, there).timestamp()
-    return struck
+    today = datetime.fromtimestamp(at, ZoneInfo(zone)).date()
+    struck = instant(datetime.combine(today, hour), zone)
+    return struck if struck <= at else instant(datetime.combine(today - timedelta(days=1), hour), zone)

@@ -140,6 +140,20 @@ async def test_a_conversation_ends_at_the_hour_of_its_persons_zone(
         assert closed(b) == ([("memory:1::memory-1", "daily")] if ends else [])
 
 
+async def test_an_hour_that_the_clock_skips_strikes_right_after_the_gap(tmp_path: Path) -> None:
+    vienna = ZoneInfo("Europe/Vienna")
+    clock = Clock(datetime(2026, 3, 29, 1, 0, tzinfo=vienna).timestamp())  # at two it is three there
+    sections = {
+        "streams": {"daily_clear": "02:30"},
+        "memory": {"dir": str(tmp_path / "memory"), "timezone": "Europe/Vienna"},
+    }
+    async with house(tmp_path, ScriptedModel(heard), now=clock, **sections) as b:
+        await say(b, "one")
+        clock.at += 3601
+        await b.parts.closer.close_due()
+        assert closed(b) == [("memory:1::memory-1", "daily")]
+
+
 async def test_of_a_thousand_conversations_the_silent_ones_end(tmp_path: Path) -> None:
     clock = Clock()
     async with house(tmp_path, ScriptedModel(heard), now=clock, streams={"idle_clear": 600}) as b:
