@@ -528,7 +528,8 @@ async def test_no_more_is_read_back_than_the_configuration_says(tmp_path: Path) 
         for n in range(6):
             server.say(DM, ANNA, f"m{n}")
         async with connected(tmp_path, echo, server, {"catch_up_messages": 3}):
-            await server.wait_for(lambda s: s.texts(DM)[-1] == "You said: m5")  # else what follows is one of the three
+            # Else what follows is one of the three
+            await server.wait_for(lambda s: s.texts(DM)[-1] == "You said: m5")
             server.say(DM, ANNA, "after")
             await server.wait_for(lambda s: s.texts(DM)[-1] == "You said: after")
             answered = server.texts(DM)[1:-1]
