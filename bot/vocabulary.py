@@ -9,12 +9,20 @@ from datetime import datetime, timedelta
 from datetime import time as Time  # noqa: N812
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_NUMBERS = {
-    name: number
-    for number, name in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905 - reads better
-    )
-} | {"a": 1, "an": 1, "fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "forty-five": 45, "ninety": 90}
+_ONES = "zero one two three four five six seven eight nine".split()  # noqa: SIM905 - reads better
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()  # noqa: SIM905
+_TENS = dict(enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2))  # noqa: SIM905 - reads better
+_NUMBERS = (
+    {name: number for number, name in enumerate(_ONES + _TEENS)}
+    | {name: 10 * tens for tens, name in _TENS.items()}
+    | {
+        f"{name}{sign}{_ONES[ones]}": 10 * tens + ones
+        for tens, name in _TENS.items()
+        for sign in "- "
+        for ones in range(1, 10)
+    }
+    | {"a": 1, "an": 1, "a couple of": 2}
+)
 NUMBER = rf"(?:\d{{1,6}}|{'|'.join(sorted(_NUMBERS, key=len, reverse=True))})"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MONTH = (

@@ -258,10 +258,13 @@ class _Reader:
             ahead = {"today": 0, "tonight": 0, "tomorrow": 1, "yesterday": -1}.get(found[1], 2)
             self._part = "night" if found[1] == "tonight" else self._part
             self._day = lambda time: _future(datetime.combine(now.date() + timedelta(ahead), time), now)
-        elif found := self._match(rf"in ({vocabulary.NUMBER}) (day|week|month|year)s?") or self._match(
-            rf"({vocabulary.NUMBER}) (day|week|month|year)s? from (?:now|today)"
+        elif (
+            found := self._match(rf"in ({vocabulary.NUMBER}) (day|week|month|year)s?")
+            or self._match(rf"({vocabulary.NUMBER}) (day|week|month|year)s? from (?:now|today)")
+            or self._match(r"(next) (week|month|year)")
         ):
-            day = _ahead(now.date(), vocabulary.number(found[1]), found[2])
+            count = 1 if found[1] == "next" else vocabulary.number(found[1])
+            day = _ahead(now.date(), count, found[2])
             self._same_time = True
             self._day = lambda time: datetime.combine(day, time)
         elif found := self._match(r"(?:on )?(\d{4})-(\d\d)-(\d\d)t?"):
