@@ -216,6 +216,8 @@ def _manifest(archive: zipfile.ZipFile) -> Manifest:
     names = [info.filename for info in infos]
     if names.count(_MANIFEST) != 1 or archive.getinfo(_MANIFEST).file_size > _MOST_MANIFEST:
         raise zipfile.BadZipFile
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
+        raise zipfile.BadZipFile  # none of ours, and each way of packing has errors of its own
     try:
         told = json.loads(archive.read(_MANIFEST))
         format_, schema = int(told["boswell_backup"]), int(told["schema"])
@@ -224,7 +226,7 @@ def _manifest(archive: zipfile.ZipFile) -> Manifest:
             for name, member in told["members"].items()
         }
         manifest = Manifest(str(told["version"])[:40], schema, str(told["made_at"])[:40], members)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise zipfile.BadZipFile from exc
     if format_ > _FORMAT or schema > len(migrations()):
         raise BadBackup(

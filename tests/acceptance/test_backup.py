@@ -439,6 +439,31 @@ def test_without_room_nothing_begins(made: Path, monkeypatch: pytest.MonkeyPatch
         backup.restore(made, place(made.parent / "data"), 0.0)
 
 
+def manifested(manifest: str) -> bytes:
+    """A zip file with that manifest and a database of no bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("manifest.json", manifest)
+        archive.writestr("boswell.db", b"")
+    return file.getvalue()
+
+
+def packed_otherwise(method: int) -> bytes:
+    """A zip file whose manifest is said to be packed by that method, and is not."""
+    data = bytearray(manifested("{}" * 50))
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        at = data.index(signature) + offset
+        data[at : at + 2] = method.to_bytes(2, "little")
+    return bytes(data)
+
+
+HOSTILE = (
+    *(packed_otherwise(method) for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93, 99)),
+    *(manifested(f'{{"boswell_backup": {number}, "schema": 1, "members": {{}}}}') for number in ("1e999", "NaN")),
+    manifested('{"boswell_backup": 1, "schema": 1, "members": {"boswell.db": {"size": Infinity, "sha256": ""}}}'),
+)
+
+
 def test_hostile_zip_files_end_in_a_sentence(tmp_path: Path) -> None:
     empty = io.BytesIO()
     with zipfile.ZipFile(empty, "w"):
@@ -446,7 +471,7 @@ def test_hostile_zip_files_end_in_a_sentence(tmp_path: Path) -> None:
     deep = io.BytesIO()
     with zipfile.ZipFile(deep, "w") as archive:
         archive.writestr("manifest.json", "[" * 100_000)
-    for content in (b"", b"PK", b"\0" * 100, empty.getvalue(), deep.getvalue()):
+    for content in (b"", b"PK", b"\0" * 100, empty.getvalue(), deep.getvalue(), *HOSTILE):
         (tmp_path / "x.zip").write_bytes(content)
         result = boswell(configured(tmp_path), "restore", str(tmp_path / "x.zip"))
         assert (result.exit_code, "is no backup of Boswell's, or is damaged" in result.output) == (1, True)
