@@ -49,14 +49,15 @@ def began(section: Section, day: date, zone: str) -> float | None:
     if match is None:
         return None
     hour, minute, second, sign, hours, minutes, letters = match.groups()
+    there: tzinfo
     try:
         clock = datetime.combine(day, time(int(hour), int(minute), int(second)))
-    except ValueError:
+        if sign:
+            offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
+            there = timezone(-offset if sign == "-" else offset)
+        else:
+            there = UTC if letters in ("UTC", "GMT", "Z") else find_zone(zone) or UTC
+    except ValueError:  # a clock that shows 25:00, or is a day ahead
         return None
-    there: tzinfo
-    if sign:
-        there = timezone(timedelta(hours=int(hours), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1))
-    else:
-        there = UTC if letters in ("UTC", "GMT", "Z") else find_zone(zone) or UTC
     first, second_time = (clock.replace(tzinfo=there, fold=fold) for fold in (0, 1))
     return (second_time if letters == second_time.tzname() != first.tzname() else first).timestamp()

@@ -187,6 +187,8 @@ def test_days_of_two_folders_are_merged_in_the_order_of_time_through_every_chang
         ("12:00:00 XYZ", "Europe/Vienna", instant("Europe/Vienna", 2026, 10, 25, 12)),
         ("12:00:00 UTC", "Mars/Base", instant("UTC", 2026, 10, 25, 12)),
         ("25:00:00 UTC", "UTC", None),
+        ("12:00:00 +24", "UTC", None),
+        ("12:00:00 -9999", "UTC", None),
         ("notes", "UTC", None),
         ("", "UTC", None),
     ],
