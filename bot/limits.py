@@ -13,9 +13,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from bot.errors import LimitReached
 from bot.events import AssistantSaid, Summarised, ToolCall, ToolReturned, Usage, UserSaid
@@ -24,6 +23,7 @@ from bot.models.history import arguments, user_text
 from config.schema import LimitsConfig, Price
 from memory import links
 from memory.database import Tx
+from memory.transcripts import find_zone, local_time
 
 WARN_AT = 0.8  # of a limit
 LEAST_OUTPUT = 500  # tokens: a shorter answer is no use
@@ -305,7 +305,7 @@ class Limits:
 
 def prune(tx: Tx, at: float) -> None:
     """Let go of days and minutes that are over for long, and of those that a wrong clock has left in the future."""
-    today = datetime.fromtimestamp(at, ZoneInfo("UTC")).date()
+    today = datetime.fromtimestamp(at, UTC).date()
     tx.run("spend_prune", before=str(today - timedelta(days=KEEP_DAYS)), after=str(today + 2 * _ZONES_APART))
     tx.run("pace_prune", before=at - MINUTE, after=at + MINUTE)
 
@@ -374,11 +374,12 @@ def _from(row: Any) -> _Day:
 
 
 def _date(zone: str, at: float) -> date:
-    return datetime.fromtimestamp(at, ZoneInfo(zone)).date()
+    return local_time(at, zone).date()
 
 
 def _end(day: str, zone: str) -> float:
-    return datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(), ZoneInfo(zone)).timestamp()
+    there = find_zone(zone) or UTC
+    return datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(), there).timestamp()
 
 
 def _leaves(window: Sequence[Any], count: int) -> float:

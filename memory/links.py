@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from memory import people as people_
 from memory.database import Tx
+from memory.transcripts import find_zone
 
 CODE_SECONDS = 600.0
 MOST_IDS = 8  # of one person
@@ -28,7 +29,10 @@ it would make too many ids of one person."""
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """All user ids of one person, the one that was asked for first, and the zone that they set; "" if they set none."""
+    """All user ids of one person, the one that was asked for first, and the zone that they set; "" if they set none.
+
+    One that this machine does not know counts for none: it knew another one's files, or its zones were changed.
+    """
 
     ids: tuple[str, ...]
     timezone: str
@@ -37,8 +41,8 @@ class Person:
 def person(tx: Tx, user_id: str) -> Person:
     """Who somebody is. Their zone is the one that was set for this id, else that of the first of the others that has one."""
     ids = people(tx, user_id)
-    set_ = (tx.one("person_get", user_id=id_) for id_ in ids)
-    return Person(ids, next((row["timezone"] for row in set_ if row and row["timezone"]), ""))
+    rows = (tx.one("person_get", user_id=id_) for id_ in ids)
+    return Person(ids, next((row["timezone"] for row in rows if row and find_zone(row["timezone"])), ""))
 
 
 def people(tx: Tx, user_id: str) -> tuple[str, ...]:

@@ -459,8 +459,13 @@ def packed_otherwise(method: int) -> bytes:
 
 HOSTILE = (
     *(packed_otherwise(method) for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93, 99)),
-    *(manifested(f'{{"boswell_backup": {number}, "schema": 1, "members": {{}}}}') for number in ("1e999", "NaN")),
-    manifested('{"boswell_backup": 1, "schema": 1, "members": {"boswell.db": {"size": Infinity, "sha256": ""}}}'),
+    *(
+        manifested(f'{{"boswell_backup": {number}, "schema": 1, "members": {{}}}}')
+        for number in ("1e999", "NaN")
+    ),
+    manifested(
+        '{"boswell_backup": 1, "schema": 1, "members": {"boswell.db": {"size": Infinity, "sha256": ""}}}'
+    ),
 )
 
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from bot.cli import main
 from bot.events import ToolCall, ToolReturned, UserSaid
 from bot.models.base import ModelRequest
+from bot.retention import keep_to
 from memory.database import open_database
 from tests.fakes.house import House, house
 from tests.fakes.scripted_model import ScriptedModel
@@ -158,6 +159,35 @@ async def test_what_waited_for_days_is_filed_on_the_day_on_which_it_was_said(tmp
         await h.say("w2", at=clock.at - 3 * 86_400)
         await h.settled()
         assert files(tmp_path)["2026-06-06"] == [("12:00:00 UTC", ["w2"])]
+
+
+async def test_who_had_set_a_zone_that_is_no_more_is_answered_by_the_configured_one(tmp_path: Path) -> None:
+    clock = Clock(instant("UTC", 2026, 6, 1, 12))
+    old = tmp_path / "memory" / "memory-1" / "2001-01-01.md"
+    old.parent.mkdir(parents=True)
+    old.write_text("## 10:00:00 UTC\n\n**user:** hi\n\n")
+    memory = {"dir": str(tmp_path / "memory"), "retention_days": 30, "timezone": VIENNA}
+    limits = {"usd_per_day": 1.0}
+    async with house(
+        tmp_path,
+        ScriptedModel(answer),
+        now=clock,
+        memory=memory,
+        limits=limits,
+        streams={"daily_clear": "04:00"},
+    ) as h:
+        await h.database.write(
+            lambda tx: tx.run("person_timezone", user_id="memory-1", timezone="US/Pacific-New")
+        )
+        assert await say(h, clock, "w1") == "heard"
+        [(day, number)] = h.rows("SELECT day, id FROM spend WHERE scope = 'person:memory-1'")
+        await h.database.write(lambda tx: tx.run("spend_move", id=number, day=day, zone="US/Pacific-New"))
+        assert await say(h, clock, "w2") == "heard"
+        assert VIENNA in await say(h, clock, "/timezone")
+        assert "found" not in await say(h, clock, "/usage")
+        await keep_to(h.parts.turns)
+        await h.parts.closer.close_due()
+        assert files(tmp_path) == {"2026-06-01": [("14:00:00 CEST", ["w1", "w2"])]}
 
 
 def test_today_is_the_persons_at_the_command_line_too(tmp_path: Path) -> None:
