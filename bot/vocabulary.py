@@ -29,7 +29,8 @@ MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 )
-WEEKDAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?"
+WEEKDAY = r"(?:mon|tues?|wed(?:nes|s)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?"
+_WEEKDAYS = r"(?:mon|tues|wednes|thurs|fri|satur|sun)days"
 NTH = r"\d{1,2}(?:st|nd|rd|th)?"
 _AND = r"(?:, (?:and )?| and | & )"
 
@@ -45,7 +46,9 @@ def nth(word: str) -> int:
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-_LENGTH = re.compile(rf"({NUMBER}) ?(h|m|s|hours?|hrs?|minutes?|mins?|seconds?|secs?)(?= |\d|$)(?: and | )?")
+_LENGTH = re.compile(
+    rf"({NUMBER}) ?(h|m|s|hours?|hrs?|minutes?|mins?|seconds?|secs?)(?=,| |\d|$)(?:{_AND}| )?"
+)
 _FIXED = {
     "half an hour": 1800,
     "a half hour": 1800,
@@ -93,7 +96,7 @@ _CLOCK = (
     r"(?:(?P<word>noon|midday|midnight)"
     r"|(?:(?P<past>half|quarter|ten|five|twenty) (?P<way>past|to) )?"
     rf"(?P<hour>\d{{1,2}}|{'|'.join(list(_NUMBERS)[1:13])})(?:[:.](?P<minute>\d\d))?"
-    r"(?: ?(?P<half>am|pm)|(?P<sharp> o'?clock))?)(?![\w:.%])"
+    r"(?P<sharp> o'?clock)?(?: ?(?P<half>am|pm))?)(?![\w:.%])"
 )
 TIME = re.compile(rf"(?P<at>at |@ ?)?{_CLOCK}")
 MORE_TIMES = re.compile(rf"{_AND}(?P<at>at )?{_CLOCK}")
@@ -169,13 +172,16 @@ REPEATS: Sequence[tuple[str, Callable[[re.Match[str], datetime], Repeat]]] = [
         r"(?:every|each) (?:single )?day|daily|(?:every|each) (?:morning|afternoon|evening|night)",
         lambda _, __: ("*", "*", "*"),
     ),
-    (r"(?:every |each |on )?(?:weekdays?|working days?|workdays?)", lambda _, __: ("*", "*", "mon-fri")),
-    (r"(?:every |each |on )?weekends?", lambda _, __: ("*", "*", "sat,sun")),
+    (
+        r"(?:every|each) (?:weekday|working day|workday)|(?:every |each |on )?(?:weekdays|working days|workdays)",
+        lambda _, __: ("*", "*", "mon-fri"),
+    ),
+    (r"(?:every|each) weekend|(?:every |each |on )?weekends", lambda _, __: ("*", "*", "sat,sun")),
     (rf"every (other|{NUMBER}) (day|week)s?", lambda f, _: _spaced(f[1], f[2])),
     (rf"every (other)(?= {WEEKDAY}\b)", lambda f, _: _spaced(f[1], "week")),
     (rf"(?:every |on )?({WEEKDAY}) ?(?:-|–|to) ?({WEEKDAY})", _span),
     (rf"(?:every|each|weekly on|every week on) ({_DAYS})", lambda f, _: ("*", "*", _days(f[1]))),
-    (rf"(?:on )?({WEEKDAY}s(?:{_AND}{WEEKDAY}s)*)", lambda f, _: ("*", "*", _days(f[1]))),
+    (rf"(?:on )?({_WEEKDAYS}(?:{_AND}{_WEEKDAYS})*)", lambda f, _: ("*", "*", _days(f[1]))),
     (r"weekly|every week", lambda _, now: ("*", "*", WEEKDAYS[now.weekday()])),
     (rf"{_YEARLY}({NTH})(?: of)? ({MONTH})", lambda f, _: _yearly(f[1], f[2])),
     (rf"{_YEARLY}({MONTH}) (?:the )?({NTH})", lambda f, _: _yearly(f[2], f[1])),

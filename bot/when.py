@@ -80,15 +80,13 @@ def parse(phrase: str, now: datetime, otherwise: Time = MORNING) -> Phrase | Non
     if not words or len(words.split()) > MOST_WORDS:
         return None
     main, sign, end = words.partition(" until ")
-    until = parse_end(end, now) if sign else None
-    if sign and until is None:
-        return None
     if seconds := vocabulary.delay(main):
-        return Phrase(After(seconds)) if until is None else None
+        return None if sign else Phrase(After(seconds))
     found = _Reader(main, now, otherwise).read()
-    if until is not None and not isinstance(found, Every | Rule):
-        return None
-    return None if found is None else Phrase(found, until)
+    if found is None or not sign:
+        return None if found is None else Phrase(found)
+    until = parse_end(end, now) if isinstance(found, Every | Rule) else None
+    return None if until is None else Phrase(found, until)
 
 
 def parse_end(phrase: str, now: datetime) -> datetime | None:
@@ -106,28 +104,29 @@ def split(text: str, now: datetime) -> tuple[str, str] | None:
     """The phrase that a text begins with (or else ends with), and the rest of it; None if there is none.
 
     "in 20 minutes to make tea" and "make tea in 20 minutes" are both ("in 20 minutes", "make tea"). There is none either where
-    the rest begins like a date or a time of day: that would be a part of the phrase that was not understood.
+    the rest reads on like a date or a time, in front or behind: that would be a part of the phrase that was not understood.
     """
-    found = _split(text, now)
-    return None if found is None or _LIKE_A_TIME.match(found[1]) else found
-
-
-def _split(text: str, now: datetime) -> tuple[str, str] | None:
     text = _bare(text)
     ends = [match.end() for match in re.finditer(r"\S+", text)][:MOST_WORDS]
     for end in reversed(ends):
         if _understood(text[:end], now):
-            return _with_end(text[:end].strip(" ,:"), _bare(text[end:]), now)
+            phrase, rest = text[:end], text[end:]
+            joined = phrase.endswith(":") or _JOINED.match(rest)
+            if not joined and _GOES_ON.search(f"{phrase}\n{rest.lstrip()}"):
+                return None
+            found = _with_end(phrase.strip(" ,:"), _bare(rest), now)
+            return None if _LIKE_A_TIME.match(found[1]) else found
     starts = [match.start() for match in re.finditer(r"\S+", text)][1:][-MOST_WORDS:]
     for start in starts:
         if _understood(text[start:], now):
-            return text[start:], text[:start].rstrip(" ,:–-")
+            rest = text[:start].rstrip(" ,:–-")
+            return None if _LIKE_A_TIME.match(rest) or _BEGINS.search(rest) else (text[start:], rest)
     return None
 
 
 def _with_end(phrase: str, text: str, now: datetime) -> tuple[str, str]:
     """An end may stand behind what is to be said: "every day at 9 to stretch until Friday"."""
-    for found in re.finditer(r"[\s,]+(?=until\s)", text, re.IGNORECASE):
+    for found in [*re.finditer(r"[\s,]+(?=until\s)", text, re.IGNORECASE)][-MOST_WORDS:]:
         if _understood(whole := f"{phrase} {text[found.end() :]}", now):
             return whole, text[: found.start()]
     return phrase, text
@@ -146,6 +145,30 @@ _LIKE_A_TIME = re.compile(
     r"|(?:at |@ ?)?(?:\d{1,2}[:.]\d\d(?!\d|%)|\d{1,2} ?[ap]\.?m\b)|(?:at |@ ?)(?:\d|noon\b|mid(?:day|night)\b)",
     re.IGNORECASE,
 )
+_DAY = rf"(?:today|tonight|tomorrow|{vocabulary.WEEKDAY}s?)"
+_UNIT = r"(?:minute|hour|day|weekday|week|weekend|month|year|morning|afternoon|evening|night)s?"
+_ZONE = r"(?:utc|gmt|bst|cest|cet|eest|eet|[ecmp][sd]t)"
+_GOES_ON = re.compile(  # a phrase, and a text behind it that begins with more of the phrase
+    r"(?:(?<![:.]\d)\dh?|\b(?:h|hours?|hrs?|o'?clock|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)),?"
+    r"\n(?:[0-5]\d\b(?![.:%])|(?:fifteen|twenty|thirty|forty|fifty)\b)"
+    rf"|(?:{_DAY}|\d-\d\d),?\n\d{{1,2}}\b(?![.:%])"
+    rf"|{_DAY},?\n(?:{_DAY}|week)\b"
+    rf"|\n(?:and|or|but|except|&) (?:(?:on|at|in) )?(?:\d|noon\b|midnight\b|{_DAY}\b)"
+    rf"|^in .*\n(?:and |& )?{vocabulary.NUMBER} {_UNIT}\b"
+    r"|\n(?:until|till|til|through|starting|beginning|between)\b"
+    rf"|\nfrom (?:the |next )?(?:\d|{_DAY}\b|{vocabulary.MONTH}\b)"
+    rf"|\n(?:{_ZONE}|[ap]\.?m)\b",
+    re.IGNORECASE,
+)
+_BEGINS = re.compile(  # a text that ends with the beginning of the phrase behind it
+    r"(?:^|\b)(?:every|next|last|until|till|til|from|after|before|between|starting|beginning|but|except|and|or|not)$|&$"
+    rf"|\bevery (?:other|first|second|third|fourth|last|single|{_UNIT}|{_DAY})$"
+    rf"|\b(?:once|twice|times) (?:a|per|every) \w+$|\b(?:next|last|this|tomorrow) {_UNIT}$"
+    rf"|\b(?:starting|beginning|from|until|till|til) (?:on )?{_DAY}$|\bin {vocabulary.NUMBER} {_UNIT}$"
+    rf"|(?:\bat|@) ?\d{{1,2}}(?:[:.]\d\d)?(?: ?[ap]\.?m\.?)?$|\b\d{{1,2}}\.\d{{1,2}}\.$|\b(?:{_ZONE}|tonight|tomorrow)$",
+    re.IGNORECASE,
+)
+_JOINED = re.compile(r"\s*(?:[:;–—]|(?:to|that|about)\b)", re.IGNORECASE)  # what can be no part of a phrase
 _LEADING = re.compile(r"(?:[\s,:;–—-]+|(?:me|to|that|about|of)\b(?=\s))+", re.IGNORECASE)
 
 
@@ -156,9 +179,14 @@ def _bare(text: str) -> str:
 
 
 def _plain(phrase: str) -> str:
-    text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", phrase.casefold().replace("’", "'"))
+    text = _UNSEEN.sub("", phrase).casefold().replace("’", "'").replace("&", " & ")
+    text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
     text = re.sub(r"\b(?:till|til|through)\b", "until", text)
-    return re.sub(r"\s*([,&])\s*", r"\1 ", " ".join(text.split())).strip(" ,:;.!")
+    return re.sub(r"\s*,\s*", ", ", " ".join(text.split())).strip(" ,:;.!")
+
+
+# Marks of the writing direction, and the like
+_UNSEEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 
 def _end_of_day(at: datetime) -> datetime:
@@ -178,7 +206,7 @@ class _Reader:
         self._day: Callable[[Time], datetime] | None = None
         self._weekday: tuple[int, bool] | None = None  # and whether the next one is meant
         self._no_time = ""  # what was said for a time of day and is none
-        self._times: list[Time] = []
+        self._times: list[tuple[Time, bool]] = []  # and whether it is known which half of the day is meant
         self._part = ""
         self._midnight = False
         self._repeat: vocabulary.Repeat = None
@@ -205,7 +233,7 @@ class _Reader:
                 return None
             self._rest = self._rest.lstrip(" ,")
             if self._repeat and self._day is None and self._weekday is None:
-                self._match("starting|beginning|from")
+                self._match("(?:starting|beginning|from)(?= .)")
                 self._rest = self._rest.lstrip(" ")
         if self._no_time:
             raise Impossible("when_no_such_time", time=self._no_time)
@@ -214,11 +242,13 @@ class _Reader:
         if isinstance(self._repeat, timedelta):
             alone = not (self._times or self._part or self._day)
             return Every(int(self._repeat.total_seconds())) if alone else None
-        times = sorted({self._in_part(time) for time in self._times}) or [
+        times = sorted({self._in_part(time, exact=exact) for time, exact in self._times}) or [
             vocabulary.HOURS.get(self._part, self._otherwise)
         ]
         if isinstance(self._repeat, tuple):
-            return None if self._day else _rule(times, *self._repeat)
+            if self._day or (self._repeat != ("*", "*", "*") and any(map(self._ends_the_day, times))):
+                return None
+            return _rule(times, *self._repeat)
         if len(times) > 1 or not (self._day or self._times or self._repeat):
             return None
         at = self._moment(times[0])
@@ -264,9 +294,9 @@ class _Reader:
             or self._match(r"(next) (week|month|year)")
         ):
             count = 1 if found[1] == "next" else vocabulary.number(found[1])
-            day = _ahead(now.date(), count, found[2])
+            unit = found[2]
             self._same_time = True
-            self._day = lambda time: datetime.combine(day, time)
+            self._day = lambda time: datetime.combine(_ahead(now.date(), count, unit), time)
         elif found := self._match(r"(?:on )?(\d{4})-(\d\d)-(\d\d)t?"):
             self._day = _on(now, int(found[1]), int(found[2]), int(found[3]))
         elif found := self._match(r"(?:on )?(\d{1,2})\.(\d{1,2})\.(\d{4})"):
@@ -328,7 +358,7 @@ class _Reader:
                     return False
                 self._no_time, time = found[0].removeprefix("at ").strip(" @"), Time()
             self._midnight = self._midnight or found["word"] == "midnight"
-            self._times.append(time)
+            self._times.append((time, bool(found["half"])))
             found = self._match(vocabulary.MORE_TIMES)
         return True
 
@@ -341,18 +371,29 @@ class _Reader:
             self._day = lambda time: _future(datetime.combine(self._now.date(), time), self._now)
         return True
 
-    def _in_part(self, time: Time) -> Time:
-        """Eight in the evening is at 20."""
-        if self._part in ("afternoon", "evening", "night") and 1 <= time.hour < 12:
-            return time.replace(hour=time.hour + 12)
-        return time
+    def _in_part(self, time: Time, *, exact: bool) -> Time:
+        """Eight in the evening is at 20, twelve at night is midnight, and two at night is two."""
+        late = self._part in ("evening", "night")
+        if exact or not (late or self._part == "afternoon"):
+            return time
+        if time.hour == 12:
+            return time.replace(hour=0 if late else 12)
+        return (
+            time.replace(hour=time.hour + 12)
+            if (6 if self._part == "night" else 1) <= time.hour < 12
+            else time
+        )
+
+    def _ends_the_day(self, time: Time) -> bool:
+        """Whether it is on the morning after the day that is said: midnight, and two in a night."""
+        return self._midnight or (self._part in ("evening", "night") and time.hour < 6)
 
     def _moment(self, time: Time) -> datetime:
         now = self._now
         if self._same_time and not (self._times or self._part):
             time = now.time().replace(microsecond=0)
-        if self._midnight and self._day is not None:  # the one that ends that day
-            return self._day(Time(23, 59)) + timedelta(minutes=1)
+        if self._day is not None and self._ends_the_day(time):
+            return datetime.combine(self._day(Time(23, 59)).date() + timedelta(1), time)
         if self._day is not None:
             return self._day(time)
         at = datetime.combine(now.date(), time)

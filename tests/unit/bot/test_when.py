@@ -217,8 +217,25 @@ def test_what_repeats_may_have_an_end(now: datetime, rule: Day, last: datetime) 
         ("in a couple of hours", After(7200)),
         ("next week", Once(datetime(2026, 12, 2, 14, 30))),
         ("next month at 9", Once(datetime(2026, 12, 25, 9))),
+        ("in 1 hour, 20 minutes", After(4800)),
+        ("in 1 hour & 20 minutes", After(4800)),
+        ("\u200fin 20\u200e minutes\u202c", After(1200)),
         ("tonight", Once(datetime(2026, 11, 25, 20))),
         ("tonight at 8", Once(datetime(2026, 11, 25, 20))),
+        ("tonight at 12", Once(datetime(2026, 11, 26))),
+        ("tonight at 1", Once(datetime(2026, 11, 26, 1))),
+        ("tonight at 3am", Once(datetime(2026, 11, 26, 3))),
+        ("tonight at 11pm", Once(datetime(2026, 11, 25, 23))),
+        ("friday night at 1", Once(datetime(2026, 11, 28, 1))),
+        ("tomorrow evening at 12", Once(datetime(2026, 11, 27))),
+        ("tomorrow afternoon at 12", Once(datetime(2026, 11, 26, 12))),
+        ("every night at 2", Rule("0 2 * * *")),
+        ("every night at 12", Rule("0 0 * * *")),
+        ("every evening at 11am", Rule("0 11 * * *")),
+        ("at 5 o'clock pm", Once(datetime(2026, 11, 25, 17))),
+        ("weds at 9", Once(datetime(2026, 12, 2, 9))),
+        ("every mon, wed & fri at 9", Rule("0 9 * * mon,wed,fri")),
+        ("every day at 9 & 17", Rule("0 9,17 * * *")),
         ("tomorrow at nine", Once(datetime(2026, 11, 26, 9))),
         ("tomorrow", Once(datetime(2026, 11, 26, 9))),
         ("tomorrow evening at 7", Once(datetime(2026, 11, 26, 19))),
@@ -255,7 +272,8 @@ def test_the_usual_ways_to_say_it(phrase: str, meant: object) -> None:
     "phrase",
     "bananas, , tomorrow bananas, at 25 elm street, 25, ratio 9:60, at 9 at 10, today tomorrow, 5, in 0 minutes, in minutes, "
     "every, every bananas, every 0 minutes, in 20 minutes until 5, tomorrow until friday, until friday, every day until bananas, "
-    "every day in 3 days, every 20 minutes at 9, at half past 9:30, in 5 minutes at 9, friday to monday at 8".split(
+    "every day in 3 days, every 20 minutes at 9, at half past 9:30, in 5 minutes at 9, friday to monday at 8, every friday at midnight, "
+    "every friday night at 1, every day starting, weekend, in 999999 years bananas, bananas until yesterday".split(
         ", "
     ),
 )
@@ -352,15 +370,70 @@ def test_an_end_may_stand_behind_what_is_to_be_said() -> None:
         "tomorrow at 9 at 10 foo",
         "friday 17:00ish foo",
         "12/31/2026 foo at 9",
+        "every day at 9 starting friday foo",
+        "every day at 9 from friday foo",
+        "every day at 9 until friday until saturday foo",
+        "every hour between 9 and 17 foo",
+        "every hour from 9 to 17 foo",
+        "every day except sunday at 9 foo",
+        "every monday at 9 and friday at 10 foo",
+        "monday, wednesday and friday at 9 foo",
+        "friday or monday foo",
+        "monday week foo",
+        "at 9 and 10 foo",
+        "at 5 30 foo",
+        "at nine thirty foo",
+        "in 1h 30 foo",
+        "in 2 days and 3 hours foo",
+        "in 20 minutes until friday foo",
+        "tomorrow 21 foo",
+        "2026-12-05 9 foo",
+        "tomorrow at 9 UTC foo",
+        "foo every second monday",
+        "foo last friday at 9",
+        "foo a week from monday",
+        "foo twice a day at 9",
+        "foo starting friday every day at 9",
+        "foo every day except sunday",
+        "foo in 5 minutes at 9",
+        "foo at 9 at 10",
+        "foo 5.3. at 10:00",
+        "foo UTC tomorrow at 9",
     ],
 )
 def test_what_is_left_and_looks_like_a_time_was_meant_as_one(text: str) -> None:
     assert split(text, NOW) is None
 
 
-@pytest.mark.parametrize("words", ["2 eggs", "50% of it", "may I", "3.141 is pi", "march on", "12 o clocks"])
+@pytest.mark.parametrize("words", ["2 eggs", "50% of it", "may I", "3.141 is pi", "march on", "2 o clocks"])
 def test_what_is_to_be_said_may_begin_with_a_number(words: str) -> None:
     assert split(f"tomorrow at 9 {words}", NOW) == ("tomorrow at 9", words)
+
+
+@pytest.mark.parametrize(
+    ("asked", "phrase", "words"),
+    [
+        ("tomorrow: friday report", "tomorrow", "friday report"),
+        ("tomorrow to do friday's report", "tomorrow", "do friday's report"),
+        ("tomorrow at 9: 30 eggs", "tomorrow at 9", "30 eggs"),
+        ("at 17:00 20 squats", "at 17:00", "20 squats"),
+        ("at 17:00 time to go", "at 17:00", "time to go"),
+        ("every day at 8 an hour of yoga", "every day at 8", "an hour of yoga"),
+        ("tomorrow at 9 and bring cake", "tomorrow at 9", "and bring cake"),
+        ("turn the oven on at 17:00", "at 17:00", "turn the oven on"),
+        ("do this tomorrow", "tomorrow", "do this"),
+        ("water every plant tomorrow at 9", "tomorrow at 9", "water every plant"),
+        ("call room 9 tomorrow", "tomorrow", "call room 9"),
+        ("in 999999 years make tea", "in 999999 years", "make tea"),
+        (
+            "tomorrow at 9 pay what was owed until 31.12.2020",
+            "tomorrow at 9",
+            "pay what was owed until 31.12.2020",
+        ),
+    ],
+)
+def test_what_is_to_be_said_may_speak_of_times(asked: str, phrase: str, words: str) -> None:
+    assert split(asked, NOW) == (phrase, words)
 
 
 def test_why_a_time_can_not_be_is_known_where_a_text_follows() -> None:
