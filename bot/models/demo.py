@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from typing import ClassVar
+from zoneinfo import available_timezones
 
-from bot import when
+from bot import past, when
 from bot.context import SUMMARY_PROMPT
 from bot.events import Event, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
+from bot.vocabulary import NUMBER, number
+from memory.transcripts import local_time
 
 ABILITIES = (
     "I have no real understanding: I follow a few rules. Tell me your name, ask what we talked about today or yesterday, "
@@ -58,8 +61,13 @@ _SENTENCE = "the quick brown fox jumps over the lazy dog while a patient clerk w
 _MOST_NUMBERS = 10_000
 _MOST_WORDS = 50_000
 _LONGEST_QUOTATION = 3000  # characters
-_DATE = r"\d{4}-\d\d-\d\d"
-_NAME = re.compile(r"(?i:\bmy name is|\bcall me)\s+([^\W\d_][\w'’-]*(?:\s+[A-Z][\w'’-]*)*)")
+_MOST_UNDERSTOOD = (
+    5000  # characters: longer than any fact and any reminder, and too short to keep the patterns busy
+)
+_ENDS = " \t\n\r.,!?"
+_NAME = re.compile(
+    r"(?i:\bmy name is|\bcall me|\bi(?:['’]m| am) called)\s+([^\W\d_][\w'’-]*(?:\s+[A-Z][\w'’-]*)*)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +115,11 @@ def respond(request: ModelRequest) -> Answer:
     if last is None:
         return Answer(GREETING)
     turn = _Turn(request, last)
-    for pattern, rule in _RULES:
-        if found := pattern.search(turn.said.text):
-            return rule(turn, found)
+    said = turn.said.text[:_MOST_UNDERSTOOD]
+    for text in dict.fromkeys((_POLITE.sub("", said), said)):
+        for pattern, rule in _RULES:
+            if found := pattern.search(text):
+                return rule(turn, found)
     return Answer(PUZZLED)
 
 
@@ -123,6 +133,8 @@ class _Turn:
         self.before = request.events[:last]
         self._returned = [e for e in request.events[last:] if isinstance(e, ToolReturned)]
         self._tools = {tool.name for tool in request.tools}
+        zone = re.search(r"time zone is (\S+)\.\s", request.system)
+        self.today = local_time(datetime.now(UTC).timestamp(), zone[1] if zone else "UTC").date()
 
     def use(
         self,
@@ -182,7 +194,9 @@ def _length(event: Event) -> int:
 
 
 def _quoted(text: str) -> str:
-    """A tool's result as a quotation, with the transcript's marks put in words."""
+    """A tool's result as a quotation, with the transcript's marks put in words; that there is nothing is said plainly."""
+    if re.match(r"There is nothing|Nothing|They have no", text):
+        return text.replace("They have", "You have", 1)
     # The tool's note to models, which are not meant to repeat it
     text = re.sub(r"\A[^#]*\n\n(?=#)", "", text.strip())
     text = re.sub(r"^#+ (.+)$", r"*\1*", text, flags=re.MULTILINE)
@@ -192,40 +206,54 @@ def _quoted(text: str) -> str:
     return "Here is what I found:\n\n" + "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
-def _days(back: int, ahead: int = 0) -> dict[str, str]:
-    today = datetime.now(UTC).date()
-    return {"start": str(today - timedelta(days=back)), "end": str(today + timedelta(days=ahead))}
+def _when(turn: _Turn, text: str) -> dict[str, str]:
+    """The arguments that say when, for the tools that look back; none if the text does not say it."""
+    days = past.mentioned(text, turn.today)
+    if len(days) > 1:
+        return {"start": days[0], "end": days[-1]}
+    if days:
+        return {"start": days[0]} if re.search(r"(?i)\bsince\b", text) else {"date": days[0]}
+    if found := re.search(r"(?i)\b(week|month|year)s?\b", text):
+        return _lately(turn, {"week": 7, "month": 31, "year": 365}[found[1].lower()])
+    return {}
+
+
+def _lately(turn: _Turn, days: int) -> dict[str, str]:
+    return {"start": str(turn.today - timedelta(days)), "end": str(turn.today)}
 
 
 def _recall(turn: _Turn, found: re.Match[str]) -> Answer:
-    text = found.string.lower()
-    dates = re.findall(_DATE, text)
-    if len(dates) > 1:
-        when = {"start": min(dates), "end": max(dates)}
-    elif dates:
-        when = {"date": dates[0]}
-    elif "yesterday" in text:
-        when = {"date": "yesterday"}
-    elif "week" in text:
-        when = _days(7)
-    elif "month" in text or "remember" in text:
-        when = _days(31)
-    else:
-        when = {"date": "today"}
-    return turn.use("history", when, _quoted)
+    text = found.string
+    otherwise = _lately(turn, 31) if "remember" in text.lower() else {"date": "today"}
+    return turn.use("history", _when(turn, text) or otherwise, _quoted)
 
 
 def _remember(turn: _Turn, found: re.Match[str]) -> Answer:
-    fact, _, old = found[1].strip().partition(" instead of ")
-    arguments = {"fact": fact.rstrip(".!"), "quote": fact}
+    fact, _, old = _what(found).partition(" instead of ")
+    arguments = {"fact": fact, "quote": fact}
     if old:
-        arguments["replaces"] = old.rstrip(".!")
+        arguments["replaces"] = old
     return turn.use("remember", arguments, lambda told: f"I will remember it. {told}", "I could not do that")
 
 
 def _forget(turn: _Turn, found: re.Match[str]) -> Answer:
-    return turn.use(
-        "forget_fact", {"fact": found[1].strip().rstrip(".!")}, lambda told: told, "I could not do that"
+    return turn.use("forget_fact", {"fact": _what(found)}, lambda told: told, "I could not do that")
+
+
+def _what(found: re.Match[str]) -> str:
+    """What they speak of: of the pattern's groups the one that has something."""
+    return _bare(next(filter(None, found.groups()), ""))
+
+
+def _bare(text: str) -> str:
+    """Without the signs that end a sentence, and "please"."""
+    text = text.strip().rstrip(_ENDS)
+    return text[: -len("please")].rstrip(_ENDS) if text.lower().endswith((" please", ",please")) else text
+
+
+def _forget_all(_: _Turn, __: re.Match[str]) -> Answer:
+    return Answer(
+        "That is for you alone to say, and not for a model: /forget erases everything that is kept of you."
     )
 
 
@@ -233,8 +261,19 @@ def _known(turn: _Turn, _: re.Match[str]) -> Answer:
     return turn.use("recall_facts", {}, lambda told: _quoted(told.partition("\n\n")[2] or told))
 
 
+def _known_of(turn: _Turn, found: re.Match[str]) -> Answer:
+    def answer(told: str) -> str:
+        head, _, facts = told.partition("\n\n")
+        if not facts or "None of them" in head:
+            return f"You have not asked me to remember that. {ABILITIES}"
+        return _quoted(facts)
+
+    return turn.use("recall_facts", {"words": _what(found)}, answer)
+
+
 def _remind(turn: _Turn, found: re.Match[str]) -> Answer:
-    return _at_a_time(turn, found[1], work=False)
+    """What stands before and behind the words that ask for it; "at 7 remind me to get up" is one with the time first."""
+    return _at_a_time(turn, " ".join(filter(None, found.groups())), work=False)
 
 
 def _do_later(turn: _Turn, found: re.Match[str]) -> Answer:
@@ -243,11 +282,11 @@ def _do_later(turn: _Turn, found: re.Match[str]) -> Answer:
 
 def _at_a_time(turn: _Turn, text: str, *, work: bool) -> Answer:
     now = datetime.now(UTC).replace(tzinfo=None)  # what it is where they are, the tool knows
-    parts = when.split(text, now)
+    parts = when.split(_bare(text), now)
     if parts is None or not parts[1]:
         return Answer("Tell me when, and what. Like this: remind me in 20 minutes to make tea.")
     phrase, task = parts
-    arguments: dict[str, object] = {"text": task.rstrip(".!")} | ({"work": True} if work else {})
+    arguments: dict[str, object] = {"text": task} | ({"work": True} if work else {})
     match _meaning(phrase, now):
         case when.After(seconds):
             arguments["in_minutes"] = seconds / 60
@@ -271,29 +310,27 @@ def _reminders(turn: _Turn, _: re.Match[str]) -> Answer:
 
 
 def _cancel(turn: _Turn, found: re.Match[str]) -> Answer:
-    return turn.use("cancel_reminder", {"id": int(found[1])}, lambda told: told, "I could not do that")
+    id_ = number(found[1].lower())
+    return turn.use("cancel_reminder", {"id": id_}, lambda told: told, "I could not do that")
 
 
-_WHEN = re.compile(
-    rf"(?i)\b(?:(?:on|from|since|until|to|between|and)\s+)?(?:{_DATE}|today|yesterday)\b"
-    r"|\b(?:(?:in|over|during) the |this |last )(?:last |past )?(?:day|week|month)s?\b"
-)
+def _cancel_which(turn: _Turn, _: re.Match[str]) -> Answer:
+    def ask(told: str) -> str:
+        found = _quoted(told)
+        return f"{found}\n\nWhich one? Say “cancel reminder” and its number." if "\n> " in found else found
+
+    return turn.use("list_reminders", {}, ask)
 
 
 def _search(turn: _Turn, found: re.Match[str]) -> Answer:
-    asked = next(filter(None, found.groups()))
-    words = _WHEN.sub(" ", asked).strip(" ?.!,")
+    asked = _what(found)
+    words = _bare(_AROUND.sub(" ", past.without(asked)))
     if not words:
         return _recall(turn, found)
-    dates = sorted(
-        re.findall(rf"{_DATE}|\byesterday\b|\btoday\b", asked.lower()), key=lambda day: (day[0] == "t", day)
-    )
-    when = {"start": dates[0], "end": dates[-1]} if dates else {}
-    return turn.use(
-        "search_history",
-        {"words": words, **when},
-        lambda told: told if told.startswith("Nothing") else _quoted(told),
-    )
+    when = _when(turn, asked)
+    if date := when.pop("date", ""):
+        when = {"start": date, "end": date}
+    return turn.use("search_history", {"words": words, **when}, _quoted)
 
 
 def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:
@@ -311,12 +348,19 @@ def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:
             else "You have not told me your name lately."
         )
 
-    return turn.use("history", _days(31, 1), look)  # a day ahead: theirs may be a zone where it is tomorrow
+    return turn.use("history", _lately(turn, 31), look)
 
 
 def _clock(turn: _Turn, found: re.Match[str]) -> Answer:
-    zone = re.search(r"\b[A-Z]\w+/[A-Z]\w+\b", found.string)
-    return turn.use("clock", {"timezone": zone[0]} if zone else {}, lambda told: f"The clock says: {told}")
+    place = re.search(r"(?i)\bin ([a-z][\w/ +-]*?)(?: (?:right )?now| please| today)?\W*$", found.string)
+    arguments = {"timezone": _zone(place[1])} if place else {}
+    return turn.use("clock", arguments, lambda told: f"The clock says: {told}")
+
+
+def _zone(place: str) -> str:
+    """The zone of that name, or with a city of that name; the place itself if there is none."""
+    zones, wanted = sorted(available_timezones()), place.strip().replace(" ", "_").lower()
+    return next((zone for zone in zones if wanted in (zone.lower(), zone.lower().rpartition("/")[2])), place)
 
 
 def _count(_: _Turn, found: re.Match[str]) -> Answer:
@@ -339,45 +383,132 @@ def _greet(_: _Turn, __: re.Match[str]) -> Answer:
     return Answer(GREETING)
 
 
+def _welcome(_: _Turn, __: re.Match[str]) -> Answer:
+    return Answer("You are welcome.")
+
+
 def _show_markdown(_: _Turn, __: re.Match[str]) -> Answer:
     return Answer(MARKDOWN)
 
 
+# What people put before what they ask for
+_POLITE = re.compile(
+    r"(?i)^\W*(?:(?:hello|hi|hey|okay|ok|so|and|now|please|boswell|(?:can|could|would|will) you|i (?:want|need) you to"
+    r"|i(?: would|['’]d) like you to)\b\W*)+(?=\w)"
+)
+_AROUND = re.compile(  # a word to look for
+    r"(?i)\b(?:in|through|from) (?:my|our|the) (?:history|transcripts?|conversations?|chats?|messages)\b"
+    r"|^(?:what|when|where) (?:i|we|you) (?:have )?(?:said|talked|spoke|told you|mentioned)(?: (?:about|of)\b)?"
+)
+_ASKS = r"(?:what|when|where|who|which|how|why)\b"
+_SAYING = r"(?:talk|chat|sp[eo]ak|spoke|sa(?:y|id)\b|discuss|tell|told|mention|conversation)"
+_THAT = r"(?:\s+(?:this|the fact|about|down))*(?:\s+that\b)?\s*[:,]?\s+"
+
 _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]]] = [
-    (re.compile(r"(?is)^\W*(?:please\W+)?remind me\b(.*)"), _remind),
+    (re.compile(rf"(?is)^remind me\b(?! (?:of )?{_ASKS})(.*)"), _remind),
     (
         re.compile(
-            r"(?is)^\W*((?:in|at|on|tomorrow|tonight|every|daily)\b.+\b(?:(?:send|show|write) (?:me|\d+)|count to)\b.*)"
+            r"(?is)^(?:(?:set|make|create|add|give|schedule|i need|i want|i(?: would|['’]d) like)(?: me| up)* (?:a |an |one )?"
+            r"(?:\w+ )?reminder|i(?: want| need| would like|['’]d like) to be reminded)\b(?: for\b)?(.*)"
+        ),
+        _remind,
+    ),
+    (
+        re.compile(
+            r"(?is)^((?:in|at|on|today|tonight|tomorrow|every|each|daily|weekly|monthly|next|this|noon|\d).*?)\b"
+            r"(?:please\W+)?remind me\b(.*)"
+        ),
+        _remind,
+    ),
+    (
+        re.compile(
+            r"(?is)^((?:in|at|on|tomorrow|tonight|every|daily)\b.+\b(?:(?:send|show|write) (?:me|\d+)|count to)\b.*)"
         ),
         _do_later,
     ),
-    (re.compile(r"(?i)\bcancel (?:my )?reminder (?:number )?(\d{1,9})\b"), _cancel),
-    (re.compile(r"(?i)\bmy reminders\b|\breminders do i have\b"), _reminders),
-    (re.compile(r"(?is)^\W*(?:please\W+)?remember(?: that|:) (.+)"), _remember),
-    (re.compile(r"(?is)^\W*(?:please\W+)?forget(?: that|:) (.+)"), _forget),
-    (re.compile(r"(?i)\bwhat (do )?you know (about|of) me\b"), _known),
-    (re.compile(r"(?i)\b(what('?s| is) my name|who am i)\b"), _their_name),
     (
         re.compile(
-            r"(?is)^\W*(?:please\W+)?(?:search|look) (?:(?:my|our|the) \w+ )?for (.+)"
-            r"|\bwhen did (?:we|i) (?:first |last )?(?:mention|say|tell you about|talk about|speak of) (.+)"
-            r"|\bwhat did (?:we|i) (?:say|tell you|talk) about (.+)"
+            r"(?i)\b(?:cancel|delete|remove|stop|drop|forget)\b.*\breminder\b(?:\W+(?:with|the|number|no|nr|id)\b)*\W*"
+            rf"(?!an?\b)({NUMBER})\b"
+        ),
+        _cancel,
+    ),
+    (re.compile(r"(?i)\b(?:cancel|delete|remove|stop|drop|forget|clear)\b.*\breminders?\b"), _cancel_which),
+    (re.compile(r"(?i)\breminders\b|\byou(?: going to)? remind me\b"), _reminders),
+    (
+        re.compile(
+            rf"(?is)^(?:remember|(?:do not|don['’]t|never) forget|(?:keep|bear) in mind|(?:(?:make|take) a )?note){_THAT}"
+            rf"(?!{_ASKS}|me\b|us\b)(.+)"
+        ),
+        _remember,
+    ),
+    (
+        re.compile(
+            r"(?i)^forget (?:everything|all|me)(?: (?:that )?(?:you know|i (?:said|told you)))?(?: (?:about|of) me)?\W*$"
+        ),
+        _forget_all,
+    ),
+    (
+        re.compile(
+            rf"(?is)^(?:forget|(?:do not|don['’]t) remember|stop remembering|(?:delete|remove|erase)(?= the fact)){_THAT}"
+            r"(?:what i (?:said|told you) about )?(.+)"
+        ),
+        _forget,
+    ),
+    (
+        re.compile(
+            r"(?i)\byou (?:know|remember|have|remembered)(?: \w+)? (?:about|of|on) me\b"
+            r"|\b(?:my|any|what|which|the|list|show) facts\b"
+            r"|\bwhat\b.*\byou to remember\b|\bwhat have you remembered\b"
+        ),
+        _known,
+    ),
+    (
+        re.compile(
+            r"(?i)\b(what('?s|['’]s| is) my name|(?:know|remember|told you|tell you) (?:what )?my name|who am i)\b"
+        ),
+        _their_name,
+    ),
+    (
+        re.compile(
+            r"(?is)^(?:search|look|find)(?: (?:my|our|the) \w+)?(?: for| up)? (.+)"
+            r"|\bwhen did (?:we|i) (?:first |last )?(?:mention|say|tell you about|talk about|speak (?:of|about)) (.+)"
+            r"|(?<!what )\b(?:did|have) (?:we|i) (?:ever |already )?(?:mention|say|sai?d|discuss|t[eo]ll?d? you about"
+            r"|talk(?:ed)? about|sp[eo]ake?n? (?:of|about))(?:ed)? (.+)"
+            r"|\bwhat did (?:we|i) (?:say|tell you|talk|speak|chat) about (.+)"
         ),
         _search,
     ),
     (
+        re.compile(rf"(?is)^do you (?:know|remember) (?!.*\b{_SAYING})({_ASKS}.*\b(?:i|my|mine)\b.*)"),
+        _known_of,
+    ),
+    (
         re.compile(
-            r"(?i)\bwhat (did|have|had) (we|i)\b.*\b(talk|sa(y|id)|discuss|tell|told)|\byou remember\b"
+            rf"(?i)\bwhat (?:did|have|had|has|was|were)\b.*\b{_SAYING}|\bwhat (?:we|i|you)(?: have| had| were)? {_SAYING}"
+            r"|\byou remember\b|\b(?:in|show|read|give|see|list|summari[sz]e)\b.*\b(?:history|conversations?|transcripts?)\b"
+            r"|^(?:(?:my|our|the) )?(?:history|conversation|transcript)\b"
         ),
         _recall,
     ),
-    (re.compile(r"(?i)\bwhat('?s| is)? (the )?(time|date|day)\b"), _clock),
+    (
+        re.compile(
+            r"(?i)\b(?:what|which)(?:['’]?s| is)? (?:the |today['’]s )?(?:current )?(?:time|date|day|weekday|year|month)\b"
+            r"|\b(?:tell me|have) the (?:time|date)\b|^(?:the )?(?:current )?(?:time|date)\W*$"
+        ),
+        _clock,
+    ),
     (re.compile(r"(?i)\bcount to (\d{1,9})\b"), _count),
     (re.compile(r"(?i)\bwrite (?:me )?(\d{1,9}) words\b"), _write),
     (re.compile(r"(?i)\bmarkdown\b"), _show_markdown),
     (_NAME, _meet),
+    (re.compile(r"(?i)^\W*(?:thanks|thank you)\b"), _welcome),
     (
         re.compile(r"(?i)^\W*(hello|hi|hey|good (morning|day|evening)|help|what can you do|who are you)\b"),
         _greet,
+    ),
+    (
+        re.compile(rf"(?is)^(?=.*\?\s*\Z)((?:{_ASKS}|do|did|does|is|are|am)\b.*?\b(?:i|my|mine)\b.*)"),
+        _known_of,
     ),
 ]

@@ -23,6 +23,7 @@ TOOLS = [ToolSpec(name, "", {"type": "object"}) for name in ("history", "search_
 TOOLS += [ToolSpec(f"{verb}_reminder", "", {}) for verb in ("set", "cancel")] + [
     ToolSpec("list_reminders", "", {})
 ]
+TOOLS += [ToolSpec(name, "", {}) for name in ("remember", "recall_facts", "forget_fact")]
 TRANSCRIPT = "## 14:03:22 UTC\n\n**user:** My name is Anna.\n\n**assistant:** Nice to meet you, Anna."
 
 
@@ -91,6 +92,27 @@ async def test_it_streams_word_by_word() -> None:
         ("What did we talk about yesterday?", {"date": "yesterday"}),
         ("what did we discuss on 2026-11-20?", {"date": "2026-11-20"}),
         ("what did I say between 2026-11-20 and 2026-11-18", {"start": "2026-11-18", "end": "2026-11-20"}),
+        ("what have we talked about since 2026-11-18?", {"start": "2026-11-18"}),
+        ("what did we talk about on 20 November 2024?", {"date": "2024-11-20"}),
+        *(
+            (text, {"date": "yesterday"})
+            for text in [
+                "Hi Boswell, what did we chat about yesterday?",
+                "yesterday, what did we talk about?",
+                "What was our conversation about yesterday?",
+                "what did you tell me yesterday?",
+                "can you tell me what we talked about yesterday?",
+                "do you remember what I said yesterday?",
+                "remind me what we talked about yesterday",
+                "what was said last night?",
+                "show me yesterday's conversation",
+                "please summarise our conversation of yesterday",
+            ]
+        ),
+        *(
+            (text, {"date": "today"})
+            for text in ["history", "what did we talk about before?", "show my history"]
+        ),
     ],
 )
 async def test_it_looks_into_the_transcripts(text: str, arguments: dict[str, str]) -> None:
@@ -114,6 +136,10 @@ async def test_it_looks_into_the_transcripts(text: str, arguments: dict[str, str
             "what did we say about tea from yesterday to today?",
             {"words": "tea", "start": "yesterday", "end": "today"},
         ),
+        ("did I ever mention tea?", {"words": "tea"}),
+        ("have I told you about the zebra?", {"words": "the zebra"}),
+        ("Please find what I said about tea", {"words": "tea"}),
+        ("look for tea in our history, please", {"words": "tea"}),
     ],
 )
 async def test_it_searches_for_words(text: str, arguments: dict[str, str]) -> None:
@@ -165,6 +191,153 @@ async def test_it_sets_lists_and_cancels_reminders(
     text: str, tool: str, arguments: dict[str, object]
 ) -> None:
     assert await calls(text) == (tool, arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "in 20 minutes remind me to make tea",
+        "In 20 minutes, please remind me to make tea.",
+        "can you remind me in 20 minutes to make tea?",
+        "Hi Boswell, remind me to make tea in twenty minutes, please!",
+        "set a reminder for in 20 minutes: make tea",
+        "could you set a reminder in 20 minutes to make tea?",
+        "I'd like to be reminded in 20 minutes to make tea",
+        "I need a reminder to make tea in 20 minutes",
+    ],
+)
+async def test_it_is_asked_for_a_reminder_in_many_ways(text: str) -> None:
+    assert await calls(text) == ("set_reminder", {"text": "make tea", "in_minutes": 20})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["every weekday at 8:30 remind me to stand up", "set a reminder every weekday at 8:30 to stand up"],
+)
+async def test_it_is_asked_for_a_repeated_reminder_with_the_time_first(text: str) -> None:
+    assert await calls(text) == ("set_reminder", {"text": "stand up", "repeat": "every weekday at 8:30"})
+
+
+@pytest.mark.parametrize(
+    ("tool", "texts"),
+    [
+        (
+            "list_reminders",
+            [
+                "what reminders do I have?",
+                "do I have any reminders?",
+                "list reminders",
+                "any reminders?",
+                "what will you remind me of?",
+                "are there reminders?",
+                "cancel the tea reminder",
+                "delete my reminders",
+            ],
+        ),
+        (
+            "recall_facts",
+            [
+                "what do you remember about me?",
+                "what have I asked you to remember?",
+                "list my facts",
+                "Do you know anything about me?",
+                "tell me what you know about me",
+                "what do I like?",
+                "when is my birthday?",
+                "do you remember what I like?",
+                "do you know where I live?",
+            ],
+        ),
+        (
+            "clock",
+            [
+                "what's today's date?",
+                "which day is it?",
+                "tell me the time, please",
+                "what’s the current time?",
+                "do you know what time it is?",
+                "Could you tell me the date?",
+                "what year is it?",
+            ],
+        ),
+        ("history", ["do you know my name?", "do you remember my name?"]),
+    ],
+)
+async def test_it_calls_a_tool_for_what_can_be_asked_in_many_ways(tool: str, texts: list[str]) -> None:
+    assert {text: (await calls(text))[0] for text in texts} == dict.fromkeys(texts, tool)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cancel reminder #3",
+        "delete reminder 3",
+        "please cancel the reminder with the number 3",
+        "Forget reminder three.",
+    ],
+)
+async def test_it_cancels_a_reminder_by_its_number_in_many_ways(text: str) -> None:
+    assert await calls(text) == ("cancel_reminder", {"id": 3})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Remember that I like tea.",
+        "can you remember that I like tea?",
+        "Boswell, please remember I like tea",
+        "remember this: I like tea",
+        "don't forget that I like tea",
+        "Keep in mind that I like tea.",
+        "I want you to make a note that I like tea",
+    ],
+)
+async def test_it_remembers_what_it_is_told_to_in_many_ways(text: str) -> None:
+    assert await calls(text) == ("remember", {"fact": "I like tea", "quote": "I like tea"})
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("forget that I like tea.", "I like tea"),
+        ("Could you forget I like tea?", "I like tea"),
+        ("stop remembering that I like tea", "I like tea"),
+        ("delete the fact that I like tea", "I like tea"),
+        ("please forget about tea", "tea"),
+        ("forget what I told you about tea", "tea"),
+    ],
+)
+async def test_it_forgets_what_it_is_told_to_in_many_ways(text: str, fact: str) -> None:
+    assert await calls(text) == ("forget_fact", {"fact": fact})
+
+
+@pytest.mark.parametrize("text", ["forget everything", "Please forget everything you know about me!"])
+async def test_to_forget_everything_is_not_for_a_model(text: str) -> None:
+    assert "/forget" in await say(UserSaid(text))
+
+
+async def test_it_asks_which_reminder_is_to_be_cancelled() -> None:
+    assert (await loop("cancel my reminder", "1: tomorrow: tea")).endswith("and its number.")
+    assert await loop("cancel my reminder", "They have no reminders.") == "You have no reminders."
+
+
+async def test_it_says_what_it_was_asked_to_remember_and_what_not() -> None:
+    facts = "What this person wanted, what fits best first: a record.\n\n- [k3f7m] 2026-07-14: I like tea"
+    assert "I like tea" in await loop("what do I like?", facts)
+    others = "What this person wanted. None of them has these words; here are all.\n\n- [k3f7m] 2026-07-14: I like tea"
+    assert (await loop("when is my birthday?", others)).startswith("You have not asked me to remember that.")
+    assert await loop("what do you know about me?", "Nothing was asked to be remembered so far.") == (
+        "Nothing was asked to be remembered so far."
+    )
+
+
+async def test_days_are_reckoned_where_the_person_is() -> None:
+    asked = {}
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):  # 25 hours apart
+        system = f"The person's time zone is {zone}. You see only this conversation."
+        _, finished = await ask(UserSaid("what did we talk about two days ago?"), system=system)
+        asked[zone] = json.loads(finished.calls[0].arguments)["date"]
+    assert asked["Pacific/Pago_Pago"] < asked["Pacific/Kiritimati"]
 
 
 @pytest.mark.parametrize("text", ["remind me", "remind me to eat", "remind me in 20 minutes"])
@@ -228,6 +401,8 @@ async def test_it_does_not_take_one_persons_name_for_anothers() -> None:
 async def test_it_reads_the_clock() -> None:
     assert await calls("What time is it?") == ("clock", {})
     assert await calls("what's the date in Europe/Berlin?") == ("clock", {"timezone": "Europe/Berlin"})
+    assert await calls("what time is it in New York now?") == ("clock", {"timezone": "America/New_York"})
+    assert await calls("what time is it in Atlantis?") == ("clock", {"timezone": "Atlantis"})
     assert await loop("what time is it?", "14:03") == "The clock says: 14:03"
 
 
