@@ -272,10 +272,9 @@ def test_the_usual_ways_to_say_it(phrase: str, meant: object) -> None:
     "phrase",
     "bananas, , tomorrow bananas, at 25 elm street, 25, ratio 9:60, at 9 at 10, today tomorrow, 5, in 0 minutes, in minutes, "
     "every, every bananas, every 0 minutes, in 20 minutes until 5, tomorrow until friday, until friday, every day until bananas, "
-    "every day in 3 days, every 20 minutes at 9, at half past 9:30, in 5 minutes at 9, friday to monday at 8, every friday at midnight, "
-    "every friday night at 1, every day starting, weekend, in 999999 years bananas, bananas until yesterday".split(
-        ", "
-    ),
+    "every day in 3 days, every 20 minutes at 9, at half past 9:30, in 5 minutes at 9, friday to monday at 8, "
+    "every friday at midnight, every friday night at 1, every day starting, weekend, "
+    "in 999999 years bananas, bananas until yesterday".split(", "),
 )
 def test_what_is_not_understood_whole_is_not_understood_at_all(phrase: str) -> None:
     assert parse(phrase, NOW) is None
