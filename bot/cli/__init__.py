@@ -17,7 +17,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -138,6 +139,7 @@ def chat(path: Path | None, user: str | None) -> None:
 
 
 def _run(loaded: Loaded, names: list[str], *, http: bool = True) -> None:
+    _load_structlog()
     from bot.logs import catch_crashes, configure, secrets_of
 
     config = loaded.config
@@ -160,6 +162,20 @@ def _run(loaded: Loaded, names: list[str], *, http: bool = True) -> None:
 
         structlog.get_logger(__name__).debug("ended_by", exc_info=exc)
         raise
+
+
+def _load_structlog() -> None:
+    """Import structlog without rich, which it takes, where it is installed, for tracebacks of a kind that we do not print.
+
+    That is 6 MB, and an eighth of the way to the prompt; the console imports rich when there is something to format.
+    """
+    if "rich" in sys.modules:
+        return
+    sys.modules["rich"] = cast(ModuleType, None)  # Python's own sign of what can not be imported
+    try:
+        import structlog  # noqa: F401 - for whoever imports it from here on
+    finally:
+        del sys.modules["rich"]
 
 
 @main.command()
