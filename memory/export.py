@@ -168,7 +168,7 @@ def _subscription(row: Mapping[str, Any]) -> dict[str, Any]:
 def _waiting(row: Mapping[str, Any]) -> dict[str, Any]:
     waiting = {"state": row["state"], "at": _time(row["received_at"])}
     try:
-        update = json.loads(row["body"])
+        update = json.loads(row["body"])["update"]
         return {**waiting, "chat": update["chat"], "text": update["text"]}
     except (ValueError, KeyError, TypeError, RecursionError):
         return {**waiting, "raw": row["body"]}

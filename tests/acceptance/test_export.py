@@ -420,6 +420,24 @@ async def test_a_turn_that_is_not_in_its_file_yet_is_in_the_export(tmp_path: Pat
         assert turn["messages"] == [{"role": "user", "text": "late"}]
 
 
+async def test_messages_that_wait_are_in_the_export_without_what_would_let_others_answer_them(
+    tmp_path: Path,
+) -> None:
+    never = asyncio.Event()
+    async with house(tmp_path, ScriptedModel(lambda request: ["Well", never])) as h, asyncio.timeout(10):
+        await h.say("first", via="interaction-token")
+        await h.say("second")
+        await h.adapter.wait_for(lambda: h.texts() != [])
+        target = tmp_path / "out.zip"
+        place = Paths(tmp_path / "boswell.db", tmp_path / "memory")
+        await asyncio.to_thread(export.write, target, place, ("memory-1",), 1.0)
+    archive = opened(target.read_bytes())
+    found = json.loads(archive.read("memory-1/waiting.json"))
+    assert [(one["state"], one["text"]) for one in found] == [("running", "first"), ("waiting", "second")]
+    assert found[0]["chat"]["id"] == "1"
+    assert "interaction-token" not in everything(archive)
+
+
 async def test_links_in_a_folder_lead_nowhere(tmp_path: Path) -> None:
     async with house(tmp_path, echo()) as h:
         await h.say("hello")
