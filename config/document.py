@@ -173,13 +173,13 @@ _SYNTAX = (  # the first that fits
     _Syntax(
         "',' or ']'",
         "a `[` is opened here and not closed",
-        "close it, with commas between the items",
+        "close it, with commas between the items, and put ${NAME} in quotes there",
         opened=True,
     ),
     _Syntax(
         "',' or '}'",
         "a `{` is opened here and not closed",
-        "close it, with commas between the items",
+        "close it, with commas between the items, and put ${NAME} in quotes there",
         opened=True,
     ),
     _Syntax(

@@ -108,8 +108,11 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     callback=_print_version,
     help="Show the version and exit.",
 )
-def main() -> None:
+@config_option
+@click.pass_context
+def main(ctx: click.Context, path: Path | None) -> None:
     """One assistant in every chat, that remembers."""
+    ctx.obj = path
 
 
 @main.command()
@@ -187,11 +190,17 @@ def _load_structlog() -> None:
 )
 @click.option("--provider", help="openai, azure, anthropic or demo.")
 @click.option("--force", is_flag=True, help="Write over an existing file.")
-@click.argument("path", type=click.Path(path_type=Path), default=Path("boswell.yaml"))
-def init(path: Path, adapters: tuple[str, ...], provider: str | None, force: bool) -> None:
+@config_option
+@click.argument("target", metavar="[PATH]", type=click.Path(path_type=Path), required=False)
+def init(
+    path: Path | None, target: Path | None, adapters: tuple[str, ...], provider: str | None, force: bool
+) -> None:
     """Write a commented boswell.yaml, asking only what it must."""
     from config import DEFAULT_PATH, INIT_ADAPTERS, INIT_PROVIDERS, render_init
 
+    if path is not None and target is not None:
+        raise click.UsageError("give PATH or --config, not both")
+    path = target or path or DEFAULT_PATH
     exists = f"{str(path)!r} exists; give another name, or --force to write over it"
     if path.exists() and not force:
         fail(exists)

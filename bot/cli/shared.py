@@ -34,10 +34,12 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 
 
 def config_option(command: F) -> F:
+    """`--config`, behind the command or before it: `bot.cli.main` keeps in `obj` what was given before."""
     return click.option(
         "--config",
         "path",
         type=click.Path(path_type=Path),
+        callback=lambda ctx, _, value: value or ctx.obj,
         help="The configuration file (default: boswell.yaml).",
     )(command)
 

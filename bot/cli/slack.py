@@ -22,8 +22,14 @@ def slack() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def manifest(path: Path | None, url: str, as_json: bool) -> None:
     """Print the app manifest to paste at https://api.slack.com/apps. Needs no secrets."""
-    config = load_config(path, secrets=False).config
-    settings = config.adapters.slack
+    from pydantic import SecretStr
+
+    from config.schema import SlackConfig
+
+    loaded = load_config(path, secrets=False)
+    config, settings = loaded.config, loaded.config.adapters.slack
+    if settings is None and loaded.path is None:  # nothing is decided yet: what needs no public address
+        settings = SlackConfig(app_token=SecretStr(""))
     if settings is None:
         fail("the configuration names no slack; `boswell init --adapter slack` writes one that does", WRONG)
     public = settings.app_token is None or settings.client_id is not None

@@ -228,6 +228,21 @@ def test_ctrl_c_at_a_question_leaves_without_a_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_file_may_be_named_before_the_command_and_behind_it(tmp_path: Path) -> None:
+    assert run(tmp_path, "--config", "own.yaml", "init", "--provider", "demo").returncode == 0
+    assert run(tmp_path, "init", "--config", "other.yaml", "--provider", "demo").returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"own.yaml", "other.yaml"}
+    for arguments in (
+        ["--config", "own.yaml", "check"],
+        ["--config", "x.yaml", "check", "--config", "own.yaml"],
+    ):
+        done = run(tmp_path, *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("own.yaml is correct.")
+    assert "x.yaml: there is no such file" in run(tmp_path, "--config", "x.yaml", "pair", "list").stderr
+    assert run(tmp_path, "init", "a.yaml", "--config", "b.yaml").returncode == 2
+
+
 # check, schema
 
 

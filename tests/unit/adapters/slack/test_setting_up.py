@@ -50,6 +50,12 @@ def test_without_slack_in_the_configuration_there_is_none(tmp_path) -> None:  # 
     assert manifest(tmp_path, "adapters: {console: {}}").exit_code == 2
 
 
+def test_without_a_file_it_is_the_one_for_socket_mode(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    made = yaml.safe_load(CliRunner().invoke(main, ["slack", "manifest"]).output)
+    assert made == yaml.safe_load(manifest(tmp_path, SOCKETS).output)
+
+
 async def test_what_is_right_is_said() -> None:
     async with fake.SlackServer() as server:
         for oauth in (False, True):
