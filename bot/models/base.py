@@ -5,20 +5,27 @@ A provider module turns a `ModelRequest` into its wire format and its stream int
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from bot.events import Event, ToolCall, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolSpec:
     """What a model is told of a tool. `parameters` is a JSON Schema object."""
 
     name: str
     description: str
     parameters: Mapping[str, Any]
+
+    @cached_property
+    def size(self) -> int:
+        """Characters of all of it as JSON, in ASCII."""
+        return len(json.dumps([self.name, self.description, self.parameters]))
 
 
 @dataclass(frozen=True, slots=True)
