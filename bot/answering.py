@@ -90,6 +90,7 @@ class Answering:
             reference, language = f"t{job.id}", turn.variables.language
             log.error("turn_given_up", turn=job.id, ref=reference, attempts=turn.claim.attempt - 1)
             text = sentences.referring(sentences.say("given_up", language), reference, language)
+            text = own.named(turn.job.update, text)
             return await self._cut_short(turn, text, "failed:attempts"), {}
         said = "\n\n".join(e.text for e in turn.logged if isinstance(e, AssistantSaid) and e.text.strip())
         self._turns.delivery.preview(turn.part, turn.stream, said, turn.variables.language)
@@ -183,7 +184,9 @@ class Answering:
             zone = who.timezone or setup.timezone
             resumed = claim.attempt > 1
             if not resumed and not admitted:
-                said, paced = said_at(update, at), not setup.gate.at_home(update.person)
+                # What falls due comes when it was set for, however much there is
+                paced = not own.is_own(update) and not setup.gate.at_home(update.person)
+                said = said_at(update, at)
                 denied = setup.limits.admit(tx, update.person.id, zone, at, said_at=said, paced=paced)
                 if denied is not None:
                     return self._deny(tx, claim, update, denied, zone)
@@ -219,7 +222,9 @@ class Answering:
                 claim.turn_id,
                 update.chat,
                 reply_to(update),
-                sentences.limit_reached(denied, zone, update.person.language, f"t{claim.turn_id}"),
+                own.named(
+                    update, sentences.limit_reached(denied, zone, update.person.language, f"t{claim.turn_id}")
+                ),
                 via=update.via,
                 language=update.person.language,
                 unasked=own.is_own(update),
@@ -364,6 +369,8 @@ class Answering:
         text = sentences.failure(cause, reference, language, zone)
         if exc.text.strip():
             text = f"{exc.text}\n\n{sentences.say('broken_off', language)}\n\n{text}"
+        else:
+            text = own.named(job.update, text)
         if isinstance(cause, LimitReached):
             log.info("turn_limited", turn=job.id, ref=reference, limit=cause.limit)
             return await self._cut_short(turn, text, f"limited:{cause.limit}", exc.text), {}

@@ -26,7 +26,10 @@ def update(
     text: str = "",
     at: float = 0.0,
 ) -> Update:
-    """An update of our own: a command of ours, or a text for the agent to work on. `person` is who is spoken to."""
+    """An update of our own: a command of ours, or a text for the agent to work on, which `args` name for people.
+
+    `person` is who is spoken to.
+    """
     return Update(
         source=source(chat.platform),
         key=key,
@@ -38,6 +41,11 @@ def update(
         args=args,
         addressed=True,
     )
+
+
+def named(update: Update, sentence: str) -> str:
+    """A sentence that says why something can not be done; of our own it tells what, for nobody is asking just then."""
+    return f"{update.args}\n\n{sentence}" if is_own(update) and update.args else sentence
 
 
 def pseudonym(platform: str, schedule: str) -> Person:

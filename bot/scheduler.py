@@ -341,19 +341,20 @@ def _update(schedule: Schedule, chat: Chat, due: float, *, missed: bool) -> Upda
     person = Person(**schedule.person)
     language, when = person.language, f"{datetime.fromtimestamp(due, ZoneInfo(schedule.zone)):%Y-%m-%d %H:%M}"
     key = f"schedule:{schedule.id}:{due:.3f}"
-    if schedule.work and not (missed and schedule.missed == "notify"):
-        text = sentences.say(
-            "scheduled_prompt", language, time=f"{when} ({schedule.zone})", text=schedule.text
-        )
-        return own.update(key, chat, person, text=text)
+    works = schedule.work and not (missed and schedule.missed == "notify")
     text = schedule.name if schedule.work and schedule.name else schedule.text
-    if schedule.kind == "reminder":
-        name = person.name if chat.kind == "group" else ""
+    if works or schedule.kind == "reminder":
+        name = person.name if chat.kind == "group" and schedule.kind == "reminder" else ""
         text = (
             sentences.say("reminder_for", language, name=name, text=text)
             if name
             else sentences.say("reminder", language, text=text)
         )
+    if works:
+        task = sentences.say(
+            "scheduled_prompt", language, time=f"{when} ({schedule.zone})", text=schedule.text
+        )
+        return own.update(key, chat, person, text=task, args=text)
     if missed:
         note = "missed_note" if schedule.missed == "notify" else "late_note"
         text = f"{text}\n\n{sentences.say(note, language, time=when)}"

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from adapters.base import Chat, Person, Unavailable
 from bot import own, triggers
 from bot.cli import main
+from bot.errors import ModelUnavailable
 from bot.events import ToolCall
 from bot.models.base import ModelRequest
 from bot.tools.base import ToolContext, tool
@@ -215,6 +216,51 @@ async def test_work_is_done_under_the_limits_of_its_person(tmp_path: Path, clock
         assert h.texts("1")[0].startswith("Done.")
         assert "Done." not in h.texts("1")[1]
         assert [text[:5] for text in h.texts("2")] == ["Done."]
+
+
+async def test_work_is_done_however_much_of_it_falls_due_and_however_fast_its_person_talks(
+    tmp_path: Path, clock: Clock
+) -> None:
+    model = ScriptedModel(lambda request: "Done.")
+    async with house(tmp_path, model, adapter=telegram(), now=clock, limits={"turns_per_minute": 2}) as h:
+        for number in range(5):
+            await remind(h, Once(MONDAY + 60), f"Work {number}", work=True)
+        clock.time = MONDAY + 59
+        for _ in range(3):
+            await h.say("hello", "1", Chat("telegram", "1"), person=ANNA, at=clock.time)
+        await h.settled()
+        assert len(model.requests) == 2
+        await wake(h, clock, MONDAY + 60)
+        assert len(model.requests) == 7
+        await h.say("hello", "1", Chat("telegram", "1"), person=ANNA, at=MONDAY + 120)
+        await h.settled()
+        assert len(model.requests) == 8  # what fell due was none of their own
+
+
+async def test_what_a_limit_keeps_from_being_done_is_named(tmp_path: Path, clock: Clock) -> None:
+    model = ScriptedModel(lambda request: "Done.")
+    news = {"cron": "1 7 * * *", "prompt": "Gather the news.", "to": "telegram--100123"}
+    limits = {"turns_per_day": 0}
+    async with house(
+        tmp_path, model, adapter=telegram(), now=clock, limits=limits, schedules={"news": news}
+    ) as h:
+        await remind(h, Once(MONDAY + 60), "Send me a summary", work=True)
+        await wake(h, clock, MONDAY + 60)
+        assert model.requests == []
+        (told,) = h.texts("1")
+        assert told.startswith("⏰ Send me a summary\n\nYou have had all the answers")
+        (told,) = h.texts("-100123")
+        assert told.startswith("⏰ news\n\nYou have had all the answers")
+
+
+async def test_what_fails_when_it_is_due_is_named(tmp_path: Path, clock: Clock) -> None:
+    model = ScriptedModel(lambda request: [ModelUnavailable("test", "down")])
+    async with house(tmp_path, model, adapter=telegram(), now=clock) as h:
+        await remind(h, Once(MONDAY + 60), "Send me a summary", work=True)
+        await wake(h, clock, MONDAY + 60)
+        (told,) = h.texts("1")
+        assert told.startswith("⏰ Send me a summary\n\n")
+        assert "Send me a summary" not in told[20:]
 
 
 @pytest.mark.parametrize("on_busy", ["collect", "interrupt"])
