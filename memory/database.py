@@ -28,6 +28,7 @@ from memory.sql import migrations, queries
 T = TypeVar("T")
 
 LAG = 0.05  # seconds
+BUSY = 10.0  # seconds that a lock of another process is waited for
 
 
 class MemoryFault(Exception):
@@ -230,7 +231,7 @@ def _beside(path: Path) -> Iterator[sqlite3.Connection]:
         with (
             swap.at_rest(path.parent.absolute()),
             contextlib.closing(
-                sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+                sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY)
             ) as connection,
         ):
             connection.execute("PRAGMA query_only = ON")
@@ -273,10 +274,10 @@ def _open(path: Path, migrate: bool) -> sqlite3.Connection:
     for file in path.parent.glob(f"{path.name}*"):  # a restored copy is often readable by all
         if file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
             file.chmod(0o600)
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10, cached_statements=256)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY, cached_statements=256)
     try:
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
+        _keep_journal(connection)
         # FULL: an update confirmed to a platform must survive a power cut, not only a kill. Groups share the fsync.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -288,6 +289,20 @@ def _open(path: Path, migrate: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _keep_journal(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on. Where another process does so in this very moment, SQLite gives up at once; we do not."""
+    until = time.monotonic() + BUSY
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:

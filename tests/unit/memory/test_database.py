@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -94,6 +95,16 @@ async def test_what_was_begun_before_the_end_of_the_block_is_on_disk(tmp_path: P
     await asyncio.gather(*writes)
     with closing(sqlite3.connect(tmp_path / "b.db")) as connection:
         assert connection.execute("SELECT count(*) FROM people").fetchone()[0] == 20
+
+
+async def test_a_new_file_that_another_process_is_about_to_set_up_is_waited_for(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.1, other.execute, ["COMMIT"])
+        release.start()
+        async with open_database(tmp_path / "x.db") as database:
+            assert await known(database, "telegram-1") == [False]
+        release.join()
 
 
 async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
