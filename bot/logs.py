@@ -164,6 +164,12 @@ def _without_words(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableM
     return event
 
 
+def to_standard_error() -> None:
+    """Send our own log lines there, for a command whose standard output is what it was asked for."""
+    lines = _lines or _Lines(())
+    structlog.configure(logger_factory=lambda *_: lines)
+
+
 def configure(
     level: Literal["debug", "info", "warning", "error"],
     format_: Literal["auto", "text", "json"],

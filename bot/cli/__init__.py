@@ -254,7 +254,9 @@ def check(path: Path | None, live: bool) -> None:
         click.echo(f"warning: {warning}", err=True)
     if live:
         from bot.live import check as check_live
+        from bot.logs import to_standard_error
 
+        to_standard_error()
         findings = asyncio.run(check_live(loaded.config, named(loaded.config)))
         for finding in findings:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.detail}")

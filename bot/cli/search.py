@@ -40,12 +40,14 @@ def search(
     from bot.app import index_path
     from bot.events import Variables
     from bot.excerpts import excerpts
+    from bot.logs import to_standard_error
     from bot.tools.base import ToolProblem
     from bot.tools.history import render_section
     from bot.tools.search import AROUND_CHARS, MESSAGE_CHARS, days
     from memory.index import Index
     from memory.transcripts import Transcripts
 
+    to_standard_error()
     config = load_config(path, secrets=False).config
     transcripts = Transcripts(config.memory_path)
     query = " ".join(words)

@@ -69,8 +69,10 @@ def named(config: Config) -> list[str]:
 def with_database(config: Config, work: Callable[[Database], Awaitable[T]]) -> T:
     """What an async function of the open database returns; ends the program where there is none yet."""
     from bot.app import database_path
+    from bot.logs import to_standard_error
     from memory.database import open_database
 
+    to_standard_error()
     path = database_path(config)
     if not path.exists():
         fail(f"there is no database at {str(path)!r} yet; `boswell run` makes it")

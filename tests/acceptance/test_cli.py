@@ -569,3 +569,13 @@ def test_leaving_in_mid_answer_stops_it_at_once_and_says_so(tmp_path: Path, leav
         assert "(stopped)" in program.screen.text
     (transcript,) = (tmp_path / "data" / "memory").rglob("*.md")
     assert transcript.read_text().rstrip().endswith("(stopped)")
+
+
+def test_what_is_logged_does_not_come_among_what_was_asked_for(tmp_path: Path) -> None:
+    run(tmp_path, "chat", "--user", "ada", stdin="My name is Anna.\n/search Anna\n")
+    (tmp_path / "data/index/console-ada.db").write_bytes(b"this is no index")
+    found = run(tmp_path, "search", "console-ada", "Anna")
+    assert "index_rebuilt" in found.stderr
+    assert "_" not in found.stdout
+    forgotten = run(tmp_path, "forget", "console-ada", "--yes")
+    assert forgotten.stdout.startswith("Nothing is kept of console-ada any more.\n")
