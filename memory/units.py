@@ -33,6 +33,10 @@ Stamp = tuple[
 ]  # a file's size, and when its content and its node were changed last, in nanoseconds
 
 NOTE = -1  # the position of what stands before a section's messages
+MOST_SECTIONS = 1 << 20  # sections of a file: see `at` in index_schema.sql
+MOST_MESSAGES = (
+    MOST_SECTIONS - 8
+)  # in a section; what is over goes into a next one, and is nowhere near its messages
 COMMIT_UNITS = 5000  # between two commits: what a kill in a long rebuild makes it do again
 _LEAST = 100  # units that are worth merging
 _WORTH = 8  # merged when one in so many units is new: to merge is to write all of it
@@ -105,15 +109,18 @@ def read(path: Path) -> list[Unit]:
 
 def _messages(day: str, data: bytes) -> list[Unit]:
     found = []
-    for number, section in enumerate(parse(data)):
+    number = 0
+    for section in parse(data):
         # What somebody wrote as a heading is to be found as well.
         title = "" if _OUR_TIME.fullmatch(section.time) else section.heading
         note = "\n\n".join(filter(None, (title, section.stray)))
         if note:
             found.append(Unit(number, NOTE, day, section.place, section.heading, "note", note))
-        for position, (role, text) in enumerate(section.messages):
-            found.append(Unit(number, position, day, section.place, section.heading, role, text))
-    return found
+        for at, (role, text) in enumerate(section.messages):
+            more, position = divmod(at, MOST_MESSAGES)
+            found.append(Unit(number + more, position, day, section.place, section.heading, role, text))
+        number += 1 + len(section.messages) // MOST_MESSAGES
+    return found if number <= MOST_SECTIONS else [unit for unit in found if unit.section < MOST_SECTIONS]
 
 
 def _facts(data: bytes) -> list[Unit]:

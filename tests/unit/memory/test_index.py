@@ -544,3 +544,28 @@ def _named(text: str) -> list[str]:
     import re
 
     return re.findall(r":(\w+)", text)
+
+
+def test_however_many_messages_a_section_has_none_is_near_another_section_s(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert units.MOST_MESSAGES + 4 < 1 << 20  # what `at` has room for, in index_schema.sql
+    monkeypatch.setattr(units, "MOST_MESSAGES", 3)
+    path = memory.say(*"abcdefg", place=CLUB)
+    with path.open("a") as file:
+        file.write("---\n\n## 13:00:00 UTC\n\n**user:** in private\n\n")
+    found = [(unit.section, unit.position, unit.place) for unit in units.read(path)]
+    numbers = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
+    assert found == [(*number, CLUB) for number in numbers] + [(3, 0, None)]
+
+
+def test_of_more_sections_than_a_file_may_have_the_last_are_not_found_and_no_other_file_s_take_harm(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "MOST_SECTIONS", 3)
+    memory.say("apples").write_text(
+        "".join(f"## {hour}:00:00 UTC\n\n**user:** apples\n\n" for hour in range(10, 16))
+    )
+    memory.say("pears", days=1)
+    assert memory.find("apples") == ["apples"] * 3
+    assert memory.find("pears") == ["pears"]
