@@ -33,10 +33,8 @@ Stamp = tuple[
 ]  # a file's size, and when its content and its node were changed last, in nanoseconds
 
 NOTE = -1  # the position of what stands before a section's messages
-MOST_SECTIONS = 1 << 20  # sections of a file: see `at` in index_schema.sql
-MOST_MESSAGES = (
-    MOST_SECTIONS - 8
-)  # in a section; what is over goes into a next one, and is nowhere near its messages
+MOST_SECTIONS = 1 << 20  # of a file; see `at` in index_schema.sql. What is over is not found
+MOST_MESSAGES = (1 << 20) - 8  # of a section; what is over goes into a next one, and is nowhere near
 COMMIT_UNITS = 5000  # between two commits: what a kill in a long rebuild makes it do again
 _LEAST = 100  # units that are worth merging
 _WORTH = 8  # merged when one in so many units is new: to merge is to write all of it
