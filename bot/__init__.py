@@ -18,7 +18,8 @@ An update's way through it, in order:
       tools/              what a model may call; its scope comes from the runner
       scope, wording      what of a person's memory may be told where; whether a person said something
     closing               ends conversations that were left; summaries: what of them goes into the transcript
-    delivery              shows the reply as it is written, then delivers it once, at the platform's pace
+    preview               shows the reply while it is written
+    delivery              delivers it once, at the platform's pace
       text                splits long Markdown; pace: how fast we may talk
       exports             all that is kept of a person, as a file that is sent
       forgetting          all that is kept of a person, erased; retention: what is kept for so long only

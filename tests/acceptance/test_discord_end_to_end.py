@@ -174,7 +174,7 @@ async def test_it_types_while_there_is_nothing_to_show(tmp_path: Path) -> None:
 async def test_a_stop_button_stops_the_answer_of_whoever_presses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.delivery.STOP_BUTTON", 0.01)
+    monkeypatch.setattr("bot.preview.STOP_BUTTON", 0.01)
     async with running(tmp_path, half_until(asyncio.Event())) as b:
         await begun(b)
         await b.discord.wait_for(lambda s: s.ours(DM)[0].buttons())
@@ -187,7 +187,7 @@ async def test_a_stop_button_stops_the_answer_of_whoever_presses_it(
 
 
 async def test_a_stop_button_works_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.delivery.STOP_BUTTON", 0.01)
+    monkeypatch.setattr("bot.preview.STOP_BUTTON", 0.01)
     monkeypatch.setattr("bot.app.DRAIN", 0.1)
     async with fake.DiscordServer() as server:
         server.dm(ANNA, "Anna", DM)

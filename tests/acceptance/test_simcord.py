@@ -204,7 +204,7 @@ async def test_a_slash_command_is_answered_for_its_asker_alone(play: Play) -> No
 
 
 async def test_a_stop_button_ends_the_answer(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.delivery.STOP_BUTTON", 0.01)
+    monkeypatch.setattr("bot.preview.STOP_BUTTON", 0.01)
     gate = asyncio.Event()
     async with play(lambda _: Reply(("Half", gate))) as on:
         on.say("room", f"{on.mention} go")

@@ -201,7 +201,7 @@ async def test_words_of_command_work_in_a_direct_conversation(tmp_path: Path) ->
 async def test_a_pressed_stop_button_stops_the_turn_and_tells_its_presser_alone(
     tmp_path: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.delivery.STOP_BUTTON", 0.0)
+    monkeypatch.setattr("bot.preview.STOP_BUTTON", 0.0)
     async with running(tmp_path, half_until(asyncio.Event()), mode) as b:
         b.ask("go")
         await b.slack.wait_for(lambda s: s.channel(DM).ours() and s.channel(DM).ours()[0].buttons)
