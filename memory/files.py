@@ -81,10 +81,19 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder and all that is in it, durably; of a link, what it leads to as well. There need be none."""
-    real = folder.resolve()
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(real)
+    """Remove a person's folder, or what stands in its place, durably; of a link, what it leads to as well. There need be none.
+
+    What holds other people's folders, or is in one of them, stays.
+    """
+    # Path.resolve raises on a link that leads to itself
+    root, real = (Path(os.path.realpath(path)) for path in (folder.parent, folder))
+    whose = real.relative_to(root).parts[0] if real != root and real.is_relative_to(root) else ""
+    if not root.is_relative_to(real) and (whose == folder.name or not is_user_id(whose)):
+        with contextlib.suppress(FileNotFoundError):
+            if real.is_dir():
+                shutil.rmtree(real)
+            else:
+                real.unlink()
     if folder.is_symlink():
         folder.unlink()
     for parent in {real.parent, folder.parent}:

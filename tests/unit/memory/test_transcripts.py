@@ -347,3 +347,40 @@ def test_words_that_no_file_can_hold_do_not_stop_a_write(transcripts: Transcript
     transcripts.write(turn("half \ud800 a pair"), Known())
 
     assert transcripts.day(ANNA, DAY)[0].messages[0] == ("user", "half ? a pair")
+
+
+@pytest.mark.parametrize("target", [".", "..", "telegram-1002", "telegram-1002/more"])
+def test_forgetting_takes_nobody_elses_files_wherever_a_link_leads(
+    transcripts: Transcripts, target: str
+) -> None:
+    other = transcripts.write(turn(user_id="telegram-1002"), Known()).path
+    (other.parent / "more").mkdir()
+    folder = transcripts.folder(ANNA)
+    folder.symlink_to(target)
+    transcripts.forget(ANNA)
+    assert not folder.is_symlink()
+    assert other.exists()
+    assert (other.parent / "more").exists()
+
+
+def test_forgetting_takes_what_a_link_leads_to(transcripts: Transcripts, tmp_path: Path) -> None:
+    for place in (tmp_path / "larger disk", tmp_path / "memory" / ".archive"):
+        place.mkdir(parents=True)
+        (place / "2026-01-01.md").write_text("words")
+        (tmp_path / "memory").mkdir(exist_ok=True)
+        transcripts.folder(ANNA).symlink_to(place)
+        transcripts.forget(ANNA)
+        assert not transcripts.folder(ANNA).is_symlink()
+        assert not place.exists()
+
+
+@pytest.mark.parametrize("stands", ["a file", "a link to itself", "a link to nowhere", "nothing"])
+def test_forgetting_takes_what_stands_in_a_folder_s_place(transcripts: Transcripts, stands: str) -> None:
+    folder = transcripts.folder(ANNA)
+    folder.parent.mkdir()
+    if stands == "a file":
+        folder.write_text("words")
+    elif stands != "nothing":
+        folder.symlink_to(folder if stands == "a link to itself" else "nowhere")
+    transcripts.forget(ANNA)
+    assert not os.path.lexists(folder)
