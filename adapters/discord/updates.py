@@ -80,38 +80,29 @@ def snowflake_at(seconds: float) -> int:
 
 def read_message(message: Mapping[str, Any], where: Where, me: Me, *, edit: bool = False) -> Update | None:
     """What a person says; None for what is of no concern to us: a bot's, a notice, what we may not read."""
-    author = _object(message, "author")
-    if (
-        author.get("bot")
-        or author.get("system")
-        or "webhook_id" in message
-        or message.get("type", 0) not in _SAID
-    ):
+    author, edited = _object(message, "author"), message.get("edited_timestamp")
+    if not _is_said(message, author):
         return None
-    edited = message.get("edited_timestamp")
     if edit and not isinstance(edited, str):
         return None  # not its words changed: a link got its preview, somebody pinned it
     number = _id(message, "id")
     mentions = [m for m in message.get("mentions") or [] if isinstance(m, Mapping)]
     replied = message.get("referenced_message")
     replies = isinstance(replied, Mapping) and _author(replied) == me.id
-    raw = _text(message, "content")
     named = any(m.get("id") == me.id for m in mentions)  # in code, a name is no mention
     named = named or bool(where.role and where.role in (message.get("mention_roles") or []))
-    text = _spoken(raw, where, me, mentions)
+    text = _spoken(_text(message, "content"), where, me, mentions)
     unsupported = "" if text or edit else _content(message)
     private = not where.server
-    if not text and not unsupported:
-        if edit or not (private or replies or named):
-            return None
-        if not private and not me.hears_all and not named:
-            unsupported = _UNREAD
+    nothing = not text and not unsupported
+    if nothing and (edit or not (private or replies or named)):
+        return None
+    if nothing and not (private or named or me.hears_all):
+        unsupported = _UNREAD
     addressed = named or replies or (where.ours and bool(text or unsupported))
     command, args = parse_command(text)
     if not private and not addressed and command not in me.commands:
         command, args = None, ""  # somebody else's, or a manner of speaking
-    reference = message.get("message_reference")
-    reply_to = reference.get("message_id") if isinstance(reference, Mapping) else None
     return Update(
         source=me.source,
         key=f"edit:{number}:{edited}" if edit else number,
@@ -120,13 +111,26 @@ def read_message(message: Mapping[str, Any], where: Where, me: Me, *, edit: bool
         text=text,
         kind="edit" if edit else "message",
         message_id=number,
-        reply_to=reply_to if isinstance(reply_to, str) else "",
+        reply_to=_refers_to(message),
         at=_moment(edited) if edit and isinstance(edited, str) else seconds_of(number),
         addressed=addressed,
         command=command,
         args=args,
         unsupported=unsupported,
     )
+
+
+def _is_said(message: Mapping[str, Any], author: Mapping[str, Any]) -> bool:
+    """Whether a person says it: no bot, no webhook, no notice."""
+    machine = author.get("bot") or author.get("system") or "webhook_id" in message
+    return not machine and message.get("type", 0) in _SAID
+
+
+def _refers_to(message: Mapping[str, Any]) -> str:
+    """The message that it replies to."""
+    reference = message.get("message_reference")
+    number = reference.get("message_id") if isinstance(reference, Mapping) else None
+    return number if isinstance(number, str) else ""
 
 
 def read_interaction(data: Mapping[str, Any], where: Where, me: Me, now: float) -> Update | None:

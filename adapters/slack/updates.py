@@ -124,8 +124,7 @@ def message(
     user = _id(said, "user")
     if said.get("subtype") not in _SUBTYPES or not user or said.get("bot_id") or user == me.bot_user:
         return None
-    ts = _text(said, "ts")
-    private = _is_private(channel)
+    ts, private = _text(said, "ts"), _is_private(channel)
     thread = _id(said, "thread_ts")
     if private:
         thread = "" if thread == ts else thread
@@ -135,21 +134,10 @@ def message(
     if not text and not unsupported:
         return None
     command, args = _command(text, commands, private=private)
-    addressed = (
-        private
-        or bool(_mention(me).search(raw))
-        or (
-            bool(thread)
-            and thread != ts
-            and (takes_part(channel, thread) or said.get("parent_user_id") == me.bot_user)
-        )
-    )
+    in_thread = bool(thread) and thread != ts
+    ours = in_thread and (takes_part(channel, thread) or said.get("parent_user_id") == me.bot_user)
     edited = _id(_part(said, "edited"), "ts") or _id(event, "event_ts") or _id(event, "ts")
-    key = f"message:{where.team}:{channel}:{ts}"
-    team = _id(said, "user_team") or _id(said, "team") or where.team
-    # Of a colleague, an organisation is named at times; who it is must not hang on that
-    if team == where.enterprise:
-        team = where.team
+    key, team = f"message:{where.team}:{channel}:{ts}", _team_of(said, where)
     return Update(
         source=where.source,
         key=key if kind == "message" else f"{key}:{edited}",
@@ -158,14 +146,20 @@ def message(
         text=text,
         kind="edit" if kind == "edit" else "message",
         message_id=ts,
-        reply_to=thread if thread != ts else "",
+        reply_to=thread if in_thread else "",
         at=_time(edited if kind == "edit" else ts),
-        addressed=addressed,
+        addressed=private or ours or bool(_mention(me).search(raw)),
         command=command,
         args=args,
         unsupported=unsupported,
         via=f"to:{team}:{user}",
     )
+
+
+def _team_of(said: Mapping[str, Any], where: Origin) -> str:
+    """Whose member says it. Of a colleague, an organisation is named at times; who it is must not hang on that."""
+    team = _id(said, "user_team") or _id(said, "team") or where.team
+    return where.team if team == where.enterprise else team
 
 
 def _slash(body: Mapping[str, Any], where: Origin, commands: Collection[str]) -> Update:
