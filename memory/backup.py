@@ -34,7 +34,7 @@ from memory.database import MemoryFault, copy
 from memory.export import Paths
 from memory.files import is_user_id, make_folder, sync_folder
 from memory.sql import migrations
-from memory.whole import PIECE, Archive, below, scratch, sweep, whole
+from memory.whole import PIECE, Archive, below, named, scratch, sweep, whole
 
 _FORMAT = 1
 _MANIFEST, _DATABASE, _MEMORY = "manifest.json", "boswell.db", "memory"
@@ -162,7 +162,7 @@ def _lay(archive: zipfile.ZipFile, manifest: Manifest, data: Path, memory: Path,
                 make_folder(parent)
                 folders.add(parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+        with named(path), open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             _check(archive, name, manifest, file.write)
             file.flush()
             os.fsync(descriptor)

@@ -28,6 +28,13 @@ from memory.sql import migrations, queries
 T = TypeVar("T")
 
 LAG = 0.05  # seconds
+
+_NOT_WRITTEN = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+)
 BUSY = 10.0  # seconds that a lock of another process is waited for
 
 
@@ -215,11 +222,18 @@ def snapshot(path: Path) -> Iterator[Tx]:
 def copy(path: Path, target: Path) -> int:
     """Write the database at `path`, of whatever version, to `target` as it is at one instant; its version.
 
-    In a thread of its own, in nobody's way. Raises as `snapshot` does.
+    In a thread of its own, in nobody's way. Raises as `snapshot` does, and where the copy can not be written.
     """
     with _beside(path) as connection, contextlib.closing(sqlite3.connect(target)) as written:
-        connection.backup(written)
-        written.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        try:
+            connection.backup(written)
+            written.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode not in _NOT_WRITTEN:
+                raise
+            raise DatabaseUnusable(
+                f"a copy of the database can not be written to {str(target.parent)!r} ({exc}); check the free space there"
+            ) from exc
         return int(written.execute("PRAGMA user_version").fetchone()[0])
 
 

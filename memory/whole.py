@@ -42,18 +42,27 @@ def whole(path: Path, *, over: bool = False) -> Iterator[BinaryIO]:
     writing this very file. If the block raises there is none.
     """
     temporary = unfinished(path)
-    with _alone(temporary, path) as file:
+    with named(path), _alone(temporary, path) as file:
         try:
             yield file
             file.flush()
             os.fsync(file.fileno())
             _place(temporary, path, over=over)
-        except BaseException as exc:
+        except BaseException:
             temporary.unlink(missing_ok=True)
-            if isinstance(exc, OSError) and exc.filename is None:
-                exc.filename = str(path)  # writing, as on a full disk, tells an error without a name
             raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Have an error of the disk tell which file it was about: where one is written, as on a full disk, the system does not."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.filename is None:
+            exc.filename = str(path)
+        raise
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -612,22 +612,45 @@ async def test_killed_in_the_middle_a_backup_leaves_no_half_of_itself(tmp_path: 
     assert all(path.suffix == ".zip" for path in out.iterdir())
 
 
-def test_what_can_not_be_written_is_told_with_its_place(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "boswell.db") as database:
-        database.execute("CREATE TABLE t (x)")
-    (tmp_path / "memory/memory-1").mkdir(parents=True)
-    (tmp_path / "memory/memory-1/large.bin").write_bytes(os.urandom(4 << 20))
-    (tmp_path / "data").symlink_to(tmp_path)
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
-        result = boswell(configured(tmp_path), "backup", str(tmp_path / "b.zip"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
+
+
+def test_what_can_not_be_written_is_told_with_its_place(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "boswell.db") as database:
+        database.execute("CREATE TABLE t (x)")
+        database.execute(f"PRAGMA user_version = {len(migrations())}")
+    (tmp_path / "memory/memory-1").mkdir(parents=True)
+    (tmp_path / "memory/memory-1/large.bin").write_bytes(os.urandom(4 << 20))
+    (tmp_path / "data").symlink_to(tmp_path)
+    with no_file_larger_than(1 << 20):
+        result = boswell(configured(tmp_path), "backup", str(tmp_path / "b.zip"))
     assert (result.exit_code, result.output) == (1, f"boswell: '{tmp_path / 'b.zip'}': File too large\n")
     assert not [*tmp_path.glob("*b.zip*")]
+    made = tmp_path / "made.zip"
+    assert boswell(configured(tmp_path), "backup", str(made)).exit_code == 0
+    other = configured(tmp_path, data_dir=str(tmp_path / "other"))
+    with no_file_larger_than(1 << 20):
+        result = boswell(other, "restore", str(made))
+    staged = tmp_path / "other/memory/.restoring-memory/memory-1/large.bin"
+    assert (result.exit_code, result.output) == (1, f"boswell: {str(staged)!r}: File too large\n")
+    with sqlite3.connect(tmp_path / "boswell.db") as database:
+        database.execute("INSERT INTO t VALUES (zeroblob(2000000))")
+    out = tmp_path / "out"
+    out.mkdir()
+    with no_file_larger_than(1 << 20):
+        result = boswell(configured(tmp_path), "backup", str(out / "b.zip"))
+    assert f"can not be written to {str(out)!r}" in result.output
+    assert "check the free space there" in result.output
+    assert [*out.iterdir()] == []
     nowhere = str(tmp_path / "nowhere/b.zip")
     result = boswell(configured(tmp_path), "backup", nowhere)
     folder = str(tmp_path / "nowhere")
