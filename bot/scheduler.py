@@ -24,7 +24,7 @@ from bot.engine import Draft, Engine
 from bot.gone import NOT_LET_IN
 from config.checks import SUBSCRIBERS, is_group
 from config.schema import ScheduleConfig
-from memory import people, schedules
+from memory import inbox, people, schedules
 from memory.database import Database, Tx
 from memory.schedules import Schedule
 
@@ -45,11 +45,15 @@ NO_CHAT = "they have not written in private yet"
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A schedule that is due, where it goes (None: not known yet), and when the quiet hours end that it has to wait for."""
+    """A schedule that is due, where it goes (None: not known yet), and when the quiet hours end that it has to wait for.
+
+    `stuck` tells that what it said last, a while ago, has not come through yet.
+    """
 
     schedule: Schedule
     chat: Chat | None
     quiet_until: float | None
+    stuck: bool
 
 
 @dataclass(slots=True)
@@ -166,7 +170,8 @@ class Scheduler:
         if schedule.kind == "prompt" and chat.get("kind") == "private":
             hours = people.quiet(tx, schedule.user_id)
             ends = quiet.until(hours, self._turns.zone_of(tx, schedule.user_id), at) if hours else None
-        return _Due(schedule, Chat(**chat) if chat else None, ends)
+        stuck = schedule.last_at is not None and _stuck(tx, schedule, at)
+        return _Due(schedule, Chat(**chat) if chat else None, ends, stuck)
 
     def _plan(self, due: _Due, at: float) -> _Firing:
         schedule = due.schedule
@@ -186,6 +191,10 @@ class Scheduler:
             return _Firing(schedule, next_at, problem=NO_CHAT, late=late)
         if missed and schedule.missed == "skip":
             return _Firing(schedule, next_at, late=late)
+        if (
+            due.stuck and next_at is not None
+        ):  # or all of them would come at once, when that can be reached again
+            return _Firing(schedule, next_at, late=True)
         if due.quiet_until is not None:
             return _Firing(schedule, due.quiet_until, problem=schedules.QUIET, late=late)
         return _Firing(schedule, next_at, _update(schedule, due.chat, last, missed=missed), late=late)
@@ -284,6 +293,11 @@ class Scheduler:
         await self._database.write(unit)
         self._applied[platform] = setup.schedules, setup.timezone
         self._to_readmit.add(platform)
+
+
+def _stuck(tx: Tx, schedule: Schedule, at: float) -> bool:
+    last = inbox.last_undelivered(tx, own.source(schedule.platform), f"schedule:{schedule.id}:")
+    return last is not None and at - float(last.rpartition(":")[2]) >= IN_TIME
 
 
 def _is_readable(schedule: Schedule) -> bool:

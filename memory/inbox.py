@@ -71,6 +71,12 @@ def owed(tx: Tx, platform: str, after: int = 0) -> list[Owed]:
     ]
 
 
+def last_undelivered(tx: Tx, source: str, prefix: str) -> str | None:
+    """The last key of a source that begins so, if the reply to what came under it is complete and not delivered."""
+    row = tx.one("inbox_last_undelivered", source=source, first=prefix, beyond=f"{prefix}~")
+    return row and str(row["key"])
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to work on a turn. Every write of the turn shows it; `attempt` tells a first try from a resumed one."""

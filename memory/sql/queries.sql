@@ -10,6 +10,10 @@ RETURNING id;
 SELECT id, lane, command, body, turn_id, due_at FROM inbox
 WHERE platform = :platform AND state IN ('waiting', 'running') AND id > :after ORDER BY id;
 
+-- name: inbox_last_undelivered  The last key of a source that begins so, if the reply to it is not delivered.
+SELECT key FROM (SELECT id, key FROM inbox WHERE source = :source AND key >= :first AND key < :beyond ORDER BY key DESC LIMIT 1) AS last
+WHERE EXISTS (SELECT 1 FROM outbox WHERE turn_id = last.id AND state = 'ready');
+
 -- name: inbox_take  A turn takes a row up.
 UPDATE inbox SET state = 'running', turn_id = :turn_id WHERE id = :id AND state IN ('waiting', 'running');
 

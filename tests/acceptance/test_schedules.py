@@ -334,6 +334,29 @@ async def test_a_repeat_that_was_missed_many_times_comes_once_and_goes_on(
         assert len(h.texts("1")) == 1
 
 
+async def test_what_repeats_does_not_pile_up_while_what_it_said_last_waits_for_its_platform(
+    tmp_path: Path, clock: Clock, model: ScriptedModel
+) -> None:
+    async with house(tmp_path, model, adapter=telegram(), now=clock) as h:
+        await remind(h, Every(900, MONDAY + 900), "Quarter")
+        await remind(h, Once(MONDAY + 1800), "Once")
+        await remind(h, Cron("*/15 * * * *"), "Work", BEN, work=True)
+        h.adapter.trouble += [("post", Unavailable("no network"))] * 100
+        for count in range(1, 9):
+            clock.time = MONDAY + 900 * count
+            await h.parts.scheduler.sweep("telegram")
+            await h.parts.engine.idle()
+        h.adapter.trouble.clear()
+        h.parts.delivery.mended("telegram")
+        await h.settled()
+        assert h.texts("1") == ["⏰ Quarter", "⏰ Once"]
+        assert h.texts("2") == ["Done."]
+        assert len(model.requests) == 1
+        await wake(h, clock, MONDAY + 8100)
+        assert h.texts("1")[2:] == ["⏰ Quarter"]
+        assert len(model.requests) == 2
+
+
 async def test_missed_work_that_is_only_told_names_itself_and_asks_no_model(
     tmp_path: Path, clock: Clock, model: ScriptedModel
 ) -> None:
