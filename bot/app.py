@@ -346,35 +346,10 @@ async def _serve(
     note: str,
     started: float,
 ) -> None:
+    """Take up what is owed, receive until all adapters have ended or `stop` is set, and bring what runs to an end."""
     tasks.create_task(_keep_house(database, house.turns), name="housekeeping")
-    delivery, engine, journal = house.delivery, house.engine, house.journal
-
-    async def drained() -> None:
-        await engine.idle("console")
-        await delivery.drained("console")
-        await journal.flush()
-
-    try:
-        await house.closer.close_due()  # before what is owed is taken up: it may begin a new conversation
-    except sqlite3.Error as exc:
-        log.error("database_failed", what="closing conversations", problem=str(exc))
-    for name, adapter in connected.items():
-        # Before it receives: what was owed comes first, and in its order.
-        await house.turns.exports.clear(name, stay=adapter.limits.files_stay)
-        parts, rows = await delivery.recover(name), await engine.recover(name)
-        if parts or rows:
-            log.info("recovered", adapter=name, updates=rows, replies=parts)
-        if name == "console":
-            adapter.banner, adapter.drain = note, drained  # type: ignore[attr-defined]  # only the console has them
-    access = config.access
-    if (
-        access == AccessConfig(policy="closed", groups=access.groups)
-        and not house.turns.setup.gate.anybody()
-        and set(connected) - {"console"}
-    ):
-        log.warning(
-            "nobody_is_let_in", note="access.policy is closed and access.allow is empty: everybody is refused"
-        )
+    await _take_up(connected, house, note)
+    _warn_if_nobody(config, connected, house)
     vitals, metrics = Vitals(database, connected), house.turns.metrics
     if isinstance(metrics, Counters):
         from bot.server import own_routes, serve
@@ -387,14 +362,15 @@ async def _serve(
         tasks.create_task(house.scheduler.run(name), name=f"schedules of {name}")
 
     def up(name: str) -> None:
-        delivery.mended(name)
+        house.delivery.mended(name)
         house.turns.stir()  # a dead letter may wait for its adapter to be connected
 
     receiving = []
     for name, adapter in connected.items():
         health = Health(name, adapter.limits.quiet, database, tasks, partial(up, name))
         vitals.adapters[name] = health
-        receiving.append(tasks.create_task(_supervise(adapter, engine, health, stop), name=f"adapter {name}"))
+        supervised = _supervise(adapter, house.engine, health, stop)
+        receiving.append(tasks.create_task(supervised, name=f"adapter {name}"))
     vitals.phase = "running"
     log.info("started", seconds=round(time.monotonic() - started, 2))
     stopping = tasks.create_task(stop.wait(), name="stop")
@@ -404,16 +380,51 @@ async def _serve(
     log.info("stopping")
     last.start()
     vitals.stop()
+    await _wind_down(receiving, house)
+    for name in connected:
+        await keep(database, name, "stopped")
+
+
+async def _take_up(connected: Mapping[str, Adapter], house: House, note: str) -> None:
+    """What an earlier process owed comes first, and in its order: before anything is received."""
+    try:
+        await house.closer.close_due()  # before what is owed is taken up: it may begin a new conversation
+    except sqlite3.Error as exc:
+        log.error("database_failed", what="closing conversations", problem=str(exc))
+
+    async def drained() -> None:
+        await house.engine.idle("console")
+        await house.delivery.drained("console")
+        await house.journal.flush()
+
+    for name, adapter in connected.items():
+        await house.turns.exports.clear(name, stay=adapter.limits.files_stay)
+        parts, rows = await house.delivery.recover(name), await house.engine.recover(name)
+        if parts or rows:
+            log.info("recovered", adapter=name, updates=rows, replies=parts)
+        if name == "console":
+            adapter.banner, adapter.drain = note, drained  # type: ignore[attr-defined]  # only the console has them
+
+
+def _warn_if_nobody(config: Config, connected: Mapping[str, Adapter], house: House) -> None:
+    access = config.access
+    closed = access == AccessConfig(policy="closed", groups=access.groups)
+    if closed and not house.turns.setup.gate.anybody() and set(connected) - {"console"}:
+        log.warning(
+            "nobody_is_let_in", note="access.policy is closed and access.allow is empty: everybody is refused"
+        )
+
+
+async def _wind_down(receiving: Sequence[asyncio.Task[None]], house: House) -> None:
+    """Receive no more, and give what runs and what is to be delivered a little time."""
     for task in receiving:
         task.cancel()
     await asyncio.wait(receiving)
-    await engine.drain(DRAIN)
+    await house.engine.drain(DRAIN)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DELIVER):
-            await delivery.drained()
-            await journal.flush()
-    for name in connected:
-        await keep(database, name, "stopped")
+            await house.delivery.drained()
+            await house.journal.flush()
 
 
 async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -188,6 +188,7 @@ async def test_a_platform_that_falls_silent_is_not_ready_any_more(
     monkeypatch.setattr(time, "time", lambda: real() + skew)
     async with running(tmp_path, respond, **SERVED) as b:
         await both(b, True, "up")
+        await b.until(lambda: b.telegram.calls["getUpdates"] > 1)  # the first one asks for nothing to be held
         skew = 200.0  # and the poll that is under way is not answered
         await both(b, False, "silent")
         b.telegram.say(1, 1, "hi")
