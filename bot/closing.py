@@ -63,6 +63,7 @@ class Closer:
         setup, at = self._turns.setup, self._turns.now()
         wait = INTERVAL
         if setup.idle_clear is not None:
+            wait = min(wait, setup.idle_clear)  # one that begins after this look is due then at the earliest
             await self._close_silent("idle", at - setup.idle_clear)
             oldest = await self._turns.database.read(lambda tx: tx.one("stream_oldest")["active_at"])
             if oldest is not None:

@@ -192,9 +192,9 @@ class ChatConfig(Section):
 class StreamsConfig(Section):
     on_busy: Literal["queue", "collect", "interrupt"] = "queue"
     """What a message does that arrives during a turn."""
-    context_tokens: Annotated[int, Field(ge=1000)] = 100_000
+    context_tokens: Annotated[int, Field(ge=100)] = 100_000
     """Older events are summarised past this many tokens."""
-    idle_clear: Annotated[int | None, Field(ge=60)] = None
+    idle_clear: Annotated[int | None, Field(ge=1)] = None
     """Seconds of silence after which a stream is closed as by /clear; nobody is told."""
     daily_clear: Annotated[str | None, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = None
     """Time of day, such as 04:00 in the person's zone, at which streams are closed as by /clear."""

@@ -74,6 +74,19 @@ async def test_the_next_look_is_when_the_next_conversation_is_due(tmp_path: Path
         assert await b.parts.closer.close_due() == pytest.approx(20)
 
 
+async def test_where_conversations_end_soon_one_that_begins_now_is_looked_at_in_time(tmp_path: Path) -> None:
+    clock = Clock()
+    async with house(tmp_path, ScriptedModel(heard), now=clock, streams={"idle_clear": 2}) as b:
+        assert await b.parts.closer.close_due() == 2
+        clock.at += 1
+        await say(b, "one")
+        clock.at += 1
+        assert await b.parts.closer.close_due() == 1
+        clock.at += 1.5
+        await b.parts.closer.close_due()
+        assert await say(b, "two") == "1 heard"
+
+
 async def test_a_conversation_in_which_a_turn_runs_does_not_end(tmp_path: Path) -> None:
     clock, asked, go_on = Clock(), asyncio.Event(), asyncio.Event()
 

@@ -384,8 +384,8 @@ def test_a_webhook_needs_an_address_that_telegram_calls(url: str, right: bool) -
 
 
 def test_only_telegrams_own_tokens_must_look_like_them() -> None:
-    load_text("adapters: {telegram: {token: '42:TEST', base_url: 'http://127.0.0.1:1'}}")
-    [problem] = problems("adapters: {telegram: {token: '42:TEST'}}")
+    load_text("adapters: {telegram: {token: 'TEST', base_url: 'http://127.0.0.1:1'}}")
+    [problem] = problems("adapters: {telegram: {token: 'TEST'}}")
     assert "TEST" not in str(problem)
 
 
