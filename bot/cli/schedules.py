@@ -47,6 +47,7 @@ def _facts(schedule: Schedule) -> dict[str, Any]:
         rule = times.rule(triggers.load(schedule.trigger), schedule.zone)
     except (ValueError, KeyError, OverflowError, OSError):
         rule = "?"
+    zone = f" ({schedule.zone})"  # a moment says it already
     return {
         "id": schedule.id,
         "kind": schedule.kind,
@@ -54,7 +55,7 @@ def _facts(schedule: Schedule) -> dict[str, Any]:
         "user": schedule.user_id,
         "chat": schedule.chat_key,
         "work": schedule.work,
-        "rule": f"{rule} ({schedule.zone})",
+        "rule": rule.removesuffix(zone) + zone,
         "next_at": schedule.next_at,
         "state": schedule.state,
         "problem": schedule.problem,

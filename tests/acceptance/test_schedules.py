@@ -659,10 +659,6 @@ async def test_the_status_and_the_command_line_tell_what_is_scheduled_and_nobody
         await remind(h, Once(MONDAY + 60), "Secret tea", Person("discord-7"), Chat("discord", "7"))
         report = await h.parts.turns.report()
         assert "schedules: 2 active, 0 paused, next at 2026-03-02 07:01:00 UTC" in report
-        clock.time = at("2026-03-02 09:00")
-        await h.parts.scheduler.sweep("discord")
-        await h.settled()
-        assert "hello to discord-80351: they have not written in private yet" in await h.parts.turns.report()
         config = tmp_path / "boswell.yaml"
         config.write_text(f"adapters: {{console: {{}}}}\ndata_dir: {tmp_path}\n")
 
@@ -670,6 +666,11 @@ async def test_the_status_and_the_command_line_tell_what_is_scheduled_and_nobody
             arguments = ["schedules", "--config", str(config), *more]
             return CliRunner().invoke(main, arguments, catch_exceptions=False).output
 
+        assert ", Monday 2026-03-02 at 07:01 (UTC)  active" in await asyncio.to_thread(told)
+        clock.time = at("2026-03-02 09:00")
+        await h.parts.scheduler.sweep("discord")
+        await h.settled()
+        assert "hello to discord-80351: they have not written in private yet" in await h.parts.turns.report()
         text, [data] = await asyncio.to_thread(told), json.loads(await asyncio.to_thread(told, "--json"))
         assert (
             "2026-03-03 09:00:00 UTC  hello to discord-80351 in private, every weekday at 09:00 (UTC)" in text
