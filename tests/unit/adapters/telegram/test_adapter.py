@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -305,7 +306,7 @@ async def test_webhook_stores_before_it_answers_and_checks_the_secret(server: Te
         "webhook_secret": SecretStr("s3cret"),
     }
     adapter = build(server, **settings)
-    body = api.json.dumps({"update_id": 5, "message": server.message(ANNA, ANNA, "hi")}).encode()
+    body = json.dumps({"update_id": 5, "message": server.message(ANNA, ANNA, "hi")}).encode()
     assert await deliver(adapter, body, "s3cret") == 503
     async with receiving(adapter) as life:
         assert server.webhook["url"] == "https://bot.example/telegram"

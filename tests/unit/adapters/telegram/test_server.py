@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes.telegram_server import TOKEN, TelegramServer
 
-PROGRAM = Path(__file__).parents[3] / "fakes" / "telegram_server.py"
+ROOT = Path(__file__).parents[4]
 
 
 async def call(http: aiohttp.ClientSession, url: str, method: str, **given: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ async def call(http: aiohttp.ClientSession, url: str, method: str, **given: Any)
 
 async def test_as_a_program_it_is_driven_over_http() -> None:
     program = await asyncio.create_subprocess_exec(
-        sys.executable, str(PROGRAM), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "tests.fakes.telegram_server", stdout=asyncio.subprocess.PIPE, cwd=ROOT
     )
     try:
         assert program.stdout is not None
