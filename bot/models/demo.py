@@ -115,7 +115,7 @@ def respond(request: ModelRequest) -> Answer:
     if last is None:
         return Answer(GREETING)
     turn = _Turn(request, last)
-    said = turn.said.text[:_MOST_UNDERSTOOD]
+    said = _SCHEDULED.sub("", turn.said.text[:_MOST_UNDERSTOOD])
     for text in dict.fromkeys((_POLITE.sub("", said), said)):
         for pattern, rule in _RULES:
             if found := pattern.search(text):
@@ -391,6 +391,7 @@ def _show_markdown(_: _Turn, __: re.Match[str]) -> Answer:
     return Answer(MARKDOWN)
 
 
+_SCHEDULED = re.compile(r"\A\[Scheduled [^\]]*\]\s*")  # above what they asked for earlier
 # What people put before what they ask for
 _POLITE = re.compile(
     r"(?i)^\W*(?:(?:hello|hi|hey|okay|ok|so|and|now|please|boswell|(?:can|could|would|will) you|i (?:want|need) you to"
@@ -486,8 +487,8 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]
     (
         re.compile(
             rf"(?i)\bwhat (?:did|have|had|has|was|were)\b.*\b{_SAYING}|\bwhat (?:we|i|you)(?: have| had| were)? {_SAYING}"
-            r"|\byou remember\b|\b(?:in|show|read|give|see|list|summari[sz]e)\b.*\b(?:history|conversations?|transcripts?)\b"
-            r"|^(?:(?:my|our|the) )?(?:history|conversation|transcript)\b"
+            r"|\byou remember\b|\b(?:in|show|read|give|see|list)\b.*\b(?:history|conversations?|transcripts?)\b"
+            r"|^(?:(?:my|our|the) )?(?:history|conversation|transcript)\b|\bsummar(?:y|i[sz]e)\b"
         ),
         _recall,
     ),

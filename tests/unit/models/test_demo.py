@@ -119,6 +119,13 @@ async def test_it_looks_into_the_transcripts(text: str, arguments: dict[str, str
     assert await calls(text) == ("history", arguments)
 
 
+async def test_it_works_on_what_was_scheduled() -> None:
+    head = "[Scheduled for 2026-11-27 17:00 (UTC). This was set up earlier; nobody says it now.]\n\n"
+    name, arguments = await calls(f"{head}send me a summary of the week")
+    assert (name, set(arguments)) == ("history", {"start", "end"})
+    assert await calls(f"{head}search for tea") == ("search_history", {"words": "tea"})
+
+
 @pytest.mark.parametrize(
     ("text", "arguments"),
     [
