@@ -210,6 +210,18 @@ class SqliteEngine:
             elif job is not None and job.update.kind == "migrated":
                 self.migrated(job.update.chat, job.update.text)
 
+        for row_id, (row, job) in zip(await self._keep(received, rows), rows, strict=True):
+            if row_id is not None and job is not None and row.state == "waiting":
+                job.id = row_id
+                self._enqueue(job)
+            elif row_id is not None and row.state == "quarantined":
+                log.warning("update_quarantined", platform=row.platform, row=row_id, problem=row.problem)
+
+    async def _keep(
+        self, received: Sequence[Received], rows: Sequence[tuple[Row, Job | None]]
+    ) -> list[int | None]:
+        """The ids of the rows, once they are on disk; None for what was there before."""
+
         def unit(tx: Tx) -> list[int | None]:
             ids = []
             for row, job in rows:
@@ -223,18 +235,11 @@ class SqliteEngine:
 
         while True:
             try:
-                ids = await self._database.write(unit)
-                break
+                return await self._database.write(unit)
             except sqlite3.OperationalError as exc:
                 # The disk is full, or the file is locked: what came is not confirmed to the platform yet, and waits.
                 log.error("database_failed", what="accepting updates", problem=str(exc), retry_in=RETRY)
                 await asyncio.sleep(RETRY)
-        for row_id, (row, job) in zip(ids, rows, strict=True):
-            if row_id is not None and job is not None and row.state == "waiting":
-                job.id = row_id
-                self._enqueue(job)
-            elif row_id is not None and row.state == "quarantined":
-                log.warning("update_quarantined", platform=row.platform, row=row_id, problem=row.problem)
 
     def _row(self, item: Received, at: float, due_at: float = 0.0) -> tuple[Row, Job | None]:
         update = item.update

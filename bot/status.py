@@ -29,22 +29,21 @@ async def collect(
         inbox = {row["platform"]: row for row in tx.all("inbox_counts")}
         outbox = {row["platform"]: row for row in tx.all("outbox_counts")}
         states = {row["name"]: row for row in tx.all("status_all")}
+        nothing: dict[str, Any] = {"owed": 0, "quarantined": 0, "oldest": None, "dead": 0}
         adapters = {}
         for name in names:
             last = tx.one("inbox_last", platform=name)
-            waiting, ready, state = inbox.get(name), outbox.get(name), states.get(name)
+            waiting, ready = inbox.get(name, nothing), outbox.get(name, nothing)
             running = leases.held(locks, f"adapter-{name}")
             adapters[name] = {
                 "running": running,
-                "state": _state(state, now) if state and running else "not running",
-                "detail": state["detail"] if state and running else "",
-                "since": state["since"] if state else None,
+                **_state(states.get(name), running, now),
                 "last_event_at": last["received_at"] if last else None,
-                "updates_owed": waiting["owed"] if waiting else 0,
-                "updates_quarantined": waiting["quarantined"] if waiting else 0,
-                "oldest_update_at": waiting["oldest"] if waiting else None,
-                "replies_owed": ready["owed"] if ready else 0,
-                "replies_undeliverable": ready["dead"] if ready else 0,
+                "updates_owed": waiting["owed"],
+                "updates_quarantined": waiting["quarantined"],
+                "oldest_update_at": waiting["oldest"],
+                "replies_owed": ready["owed"],
+                "replies_undeliverable": ready["dead"],
             }
         usage = [dict(row) for row in tx.all("usage_total", since=today)]
         return {
@@ -64,10 +63,17 @@ async def collect(
     return await database.read(read)
 
 
-def _state(row: Mapping[str, Any], now: float) -> str:
+def _state(row: Mapping[str, Any] | None, running: bool, now: float) -> dict[str, Any]:
     """As the process that runs it would say; that it was heard of is written down now and then only."""
+    since = row["since"] if row else None
+    if row is None or not running:
+        return {"state": "not running", "detail": "", "since": since}
     until = row["until"]
-    return seen(row["state"], until and until + KEEP, now)
+    return {
+        "state": seen(row["state"], until and until + KEEP, now),
+        "detail": row["detail"],
+        "since": since,
+    }
 
 
 def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
