@@ -84,13 +84,17 @@ ChatKind = Literal["private", "group"]
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """The place of a conversation, thread or topic included. `id` and `thread` are the platform's own."""
+    """The place of a conversation, thread or topic included. `id` and `thread` are the platform's own.
+
+    `closed` tells that the thread is not for all who are in the chat.
+    """
 
     platform: str
     id: str
     kind: ChatKind = "private"
     title: str = ""
     thread: str = ""
+    closed: bool = False
 
     @property
     def key(self) -> str:

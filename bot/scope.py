@@ -8,18 +8,24 @@ from functools import partial
 from adapters.base import Chat, Update
 from bot.events import Variables
 from memory.index import everywhere
-from memory.transcripts import Place
+from memory.transcripts import PRIVATE_THREAD, Place
 
 
 def may_be_told(variables: Variables, place: Place | None) -> bool:
     """Whether what this person said in `place` (None: in private) may be read out where they ask.
 
-    In private all of it; in a group only what was said in that group, under its older ids as well.
+    In private all of it; in a group only what was said in that group, under its older ids as well, and of its private threads
+    only what was said in that one.
     """
     if variables.private:
         return True
+    if place is None:
+        return False
+    platform, chat, thread = place.audience
+    if thread and thread != variables.chat_key.rpartition(":")[2]:
+        return False
     chats = (variables.chat_id, *variables.extra.get("chat_aliases", ()))
-    return place is not None and place.platform == variables.platform and place.chat_id in chats
+    return platform == variables.platform and chat in chats
 
 
 def reach(variables: Variables) -> Callable[[Place | None], bool]:
@@ -31,7 +37,8 @@ def place_of(chat: Chat) -> Place | None:
     """The chat as memory keeps it; None for a private one."""
     if chat.kind == "private":
         return None
-    return Place(chat.platform, chat.kind, chat.id, chat.title, chat.thread)
+    kind = PRIVATE_THREAD if chat.closed else chat.kind
+    return Place(chat.platform, kind, chat.id, chat.title, chat.thread)
 
 
 def said_at(update: Update, now: float) -> float:

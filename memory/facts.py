@@ -260,10 +260,10 @@ def parse(data: bytes) -> list[Fact]:
 
 
 def _of_same_place(one: Place | None, other: Place | None) -> bool:
-    """Whether it is the same chat: its title may have changed."""
+    """Whether the same people hear it: its title may have changed."""
     if one is None or other is None:
         return one is other
-    return (one.platform, one.chat_id) == (other.platform, other.chat_id)
+    return one.audience == other.audience
 
 
 def _with_fact(data: bytes, text: str, date: Date, place: Place | None, replaced: Collection[Fact]) -> bytes:

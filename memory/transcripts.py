@@ -38,19 +38,28 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from memory import files
 
+PRIVATE_THREAD = "private_thread"
 Role = Literal["user", "assistant"]
 Message = tuple[Role, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a conversation was, if it was not private. The ids are the platform's own."""
+    """Where a conversation was, if it was not private. The ids are the platform's own.
+
+    `kind` is `group`, or `PRIVATE_THREAD` for a thread that is not for all who are in the group.
+    """
 
     platform: str
     kind: str
     chat_id: str
     title: str = ""
     thread: str = ""
+
+    @property
+    def audience(self) -> tuple[str, str, str]:
+        """The same for all places where the same people hear what is said: a group with its threads, or a private thread."""
+        return self.platform, self.chat_id, self.thread if self.kind == PRIVATE_THREAD else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from adapters.base import (
     user_id,
 )
 from adapters.discord.updates import (
+    PRIVATE_THREAD,
     THREAD_TYPES,
     Me,
     Unreadable,
@@ -60,12 +61,16 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known of a channel. A thread has a `parent` and an `owner`; `role` is the one that its server made for us."""
+    """What is known of a channel. A thread has a `parent` and an `owner`, and may be `closed`.
+
+    `role` is the one that its server made for us.
+    """
 
     parent: str
     title: str = ""
     owner: str = ""
     role: str = ""
+    closed: bool = False
 
 
 @dataclass(slots=True)
@@ -348,9 +353,9 @@ class Receiver:
         if found is None:
             try:
                 data = await self._patiently("/channels/{channel_id}", {}, channel_id=channel)
-                found = Found(self._parent(data), str(data.get("name") or ""), str(data.get("owner_id")))
+                found = self._read(data)
             except ChatGone:  # we may no longer look at it; what it says there we know all the same
-                found = Found(self._marks.places.get(channel, ("", ""))[1])
+                found = Found(self._marks.places.get(channel, ("", ""))[1], closed=True)
             self._fetched[channel] = found
         return self._place(channel, server, found)
 
@@ -359,14 +364,22 @@ class Receiver:
         channel = str(data.get("id"))
         if not server:
             return Where(channel)
-        found = self._look_up(channel, server) or Found(self._parent(data), str(data.get("name") or ""))
+        found = self._look_up(channel, server) or self._read(data)
         return self._place(channel, server, found)
 
     def _place(self, channel: str, server: str, found: Found) -> Where:
         if not found.parent:
             return Where(channel, server, title=found.title, role=found.role)
         ours = channel in self._marks.threads or found.owner == self.me.id
-        return Where(found.parent, server, channel, found.title, ours, found.role)
+        return Where(found.parent, server, channel, found.title, ours, found.role, found.closed)
+
+    def _read(self, channel: Mapping[str, Any]) -> Found:
+        return Found(
+            self._parent(channel),
+            str(channel.get("name") or ""),
+            str(channel.get("owner_id") or ""),
+            closed=channel.get("type") == PRIVATE_THREAD,
+        )
 
     @staticmethod
     def _parent(channel: Mapping[str, Any]) -> str:

@@ -189,11 +189,11 @@ class Session:
         if there is None:
             return None
         role = there.guild.self_role
-        parent = owner = ""
+        parent, owner, closed = "", "", False
         if isinstance(there, discord.Thread):
-            parent, owner = str(there.parent_id), str(there.owner_id)
+            parent, owner, closed = str(there.parent_id), str(there.owner_id), there.is_private()
         title = f"{there.guild.name} #{there.name}"
-        return Found(parent, title, owner, str(role.id) if role is not None else "")
+        return Found(parent, title, owner, str(role.id) if role is not None else "", closed)
 
     def _hidden(self, channel: str, server: str) -> bool:
         guild = self.client.get_guild(int(server))

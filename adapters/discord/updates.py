@@ -18,6 +18,7 @@ _EPOCH = 1_420_070_400_000  # milliseconds; Discord's ids count from the first o
 _SAID = (0, 19)  # message types: a message, a reply. All others are notices of Discord's own
 THREAD_STARTER = 21  # the message type that repeats, in a thread, the message that it began from
 THREAD_TYPES = (10, 11, 12)
+PRIVATE_THREAD = 12
 _VOICE_MESSAGE, _HAS_SNAPSHOT = 1 << 13, 1 << 14  # message flags
 BUTTON_PREFIX = "boswell:"
 _UNREAD = "a message that does not mention me"
@@ -46,7 +47,8 @@ class Me:
 class Where:
     """Where a message stands. Without `server` it is a direct one. `thread` is a thread or forum post in `channel`.
 
-    `ours`: a thread in which we are at home. `role` is the role that the server made for us; to mention it is to mention us.
+    `ours`: a thread in which we are at home; `closed`: one for those alone who were invited. `role` is the role that the server
+    made for us; to mention it is to mention us.
     """
 
     channel: str
@@ -55,12 +57,13 @@ class Where:
     title: str = ""
     ours: bool = False
     role: str = ""
+    closed: bool = False
 
     @property
     def chat(self) -> Chat:
         if not self.server:
             return Chat("discord", self.channel)
-        return Chat("discord", f"{self.server}-{self.channel}", "group", self.title, self.thread)
+        return Chat("discord", f"{self.server}-{self.channel}", "group", self.title, self.thread, self.closed)
 
 
 def channel_of(chat: Chat) -> str:

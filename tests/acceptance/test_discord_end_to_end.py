@@ -12,7 +12,7 @@ import pytest
 from bot import sentences
 from tests.fakes import discord_server as fake
 from tests.fakes.discord_running import Running, connected, running
-from tests.fakes.model_server import Reply, Request, Step
+from tests.fakes.model_server import Call, Reply, Request, Step
 from tests.fakes.running import asked
 
 ANNA, DM, ROOM = Running.ANNA, Running.DM, Running.ROOM
@@ -560,3 +560,33 @@ async def test_two_shards_are_both_answered_and_a_dead_one_comes_back_without_th
             assert server.gateway.online(0) is kept
             assert [shard for _, shard in server.gateway.identifies] == [0, 1, 1]
             assert [len(server.texts(room)) for room in rooms] == [2, 2]
+
+
+async def test_what_was_said_in_a_private_thread_is_read_out_nowhere_else_in_the_server(
+    tmp_path: Path,
+) -> None:
+    def respond(request: Request) -> Step:
+        last = request.body["messages"][-1]
+        if last["role"] == "tool":
+            told = last["content"]
+            return Reply(("found " + " ".join(word for word in ("SECRET", "OPEN", "ROOM") if word in told),))
+        if asked(request) in ("history", "search_history"):
+            arguments = '{"words": "word"}' if asked(request) == "search_history" else "{}"
+            return Reply(calls=(Call(asked(request), arguments),))
+        return Reply(("heard",))
+
+    async with running(tmp_path, respond) as b:
+        secret = b.discord.thread(b.room, "ours", kind=fake.PRIVATE_THREAD)
+        open_ = b.discord.thread(b.room, "everybody's")
+        for channel, word in ((secret.id, "SECRET word"), (open_.id, "OPEN word"), (ROOM, "ROOM word")):
+            b.ask(word, channel)
+            await b.answered(channel, "heard")
+        for ask in ("history", "search_history"):
+            for channel, found in (
+                (ROOM, "OPEN ROOM"),
+                (open_.id, "OPEN ROOM"),
+                (secret.id, "SECRET OPEN ROOM"),
+            ):
+                b.ask("/clear", channel)
+                b.ask(ask, channel)
+                await b.answered(channel, f"found {found}")
