@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 LOOK = 30.0  # seconds between two looks at least: the clock may be set, and other processes set reminders
 RETRY = 5.0  # seconds, where the database failed
 IN_TIME = 60.0  # seconds late that never count as missed
+STUCK = 30.0  # seconds that a reply waits, after which the next one would come on top of it
 BATCH = 100  # firings in one transaction
 MOST_WAITING = 300  # firings of a platform that wait to be worked on, before more are entered
 
@@ -170,7 +171,8 @@ class Scheduler:
         if schedule.kind == "prompt" and chat.get("kind") == "private":
             hours = people.quiet(tx, schedule.user_id)
             ends = quiet.until(hours, self._turns.zone_of(tx, schedule.user_id), at) if hours else None
-        stuck = schedule.last_at is not None and _stuck(tx, schedule, at)
+        source, keys = own.source(schedule.platform), f"schedule:{schedule.id}:"
+        stuck = schedule.last_at is not None and inbox.undelivered(tx, source, keys, at - STUCK)
         return _Due(schedule, Chat(**chat) if chat else None, ends, stuck)
 
     def _plan(self, due: _Due, at: float) -> _Firing:
@@ -293,11 +295,6 @@ class Scheduler:
         await self._database.write(unit)
         self._applied[platform] = setup.schedules, setup.timezone
         self._to_readmit.add(platform)
-
-
-def _stuck(tx: Tx, schedule: Schedule, at: float) -> bool:
-    last = inbox.last_undelivered(tx, own.source(schedule.platform), f"schedule:{schedule.id}:")
-    return last is not None and at - float(last.rpartition(":")[2]) >= IN_TIME
 
 
 def _is_readable(schedule: Schedule) -> bool:

@@ -71,10 +71,10 @@ def owed(tx: Tx, platform: str, after: int = 0) -> list[Owed]:
     ]
 
 
-def last_undelivered(tx: Tx, source: str, prefix: str) -> str | None:
-    """The last key of a source that begins so, if the reply to what came under it is complete and not delivered."""
-    row = tx.one("inbox_last_undelivered", source=source, first=prefix, beyond=f"{prefix}~")
-    return row and str(row["key"])
+def undelivered(tx: Tx, source: str, prefix: str, since: float) -> bool:
+    """Whether the reply to the last of a source's keys that begin so waits for its delivery since then at least."""
+    values = {"source": source, "first": prefix, "beyond": f"{prefix}~", "since": since}
+    return tx.one("inbox_undelivered", **values) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ RETURNING id;
 SELECT id, lane, command, body, turn_id, due_at FROM inbox
 WHERE platform = :platform AND state IN ('waiting', 'running') AND id > :after ORDER BY id;
 
--- name: inbox_last_undelivered  The last key of a source that begins so, if the reply to it is not delivered.
-SELECT key FROM (SELECT id, key FROM inbox WHERE source = :source AND key >= :first AND key < :beyond ORDER BY key DESC LIMIT 1) AS last
-WHERE EXISTS (SELECT 1 FROM outbox WHERE turn_id = last.id AND state = 'ready');
+-- name: inbox_undelivered  The reply to the last of a source's keys that begin so, if that has waited for its delivery for long.
+SELECT 1 FROM outbox WHERE state = 'ready' AND created_at <= :since AND turn_id = (
+  SELECT id FROM inbox WHERE source = :source AND key >= :first AND key < :beyond ORDER BY key DESC LIMIT 1);
 
 -- name: inbox_take  A turn takes a row up.
 UPDATE inbox SET state = 'running', turn_id = :turn_id WHERE id = :id AND state IN ('waiting', 'running');

@@ -357,6 +357,22 @@ async def test_what_repeats_does_not_pile_up_while_what_it_said_last_waits_for_i
         assert len(model.requests) == 2
 
 
+async def test_a_repeat_right_after_a_late_one_is_said_though_that_one_is_on_its_way(
+    tmp_path: Path, clock: Clock, model: ScriptedModel
+) -> None:
+    async with house(tmp_path, model, adapter=telegram(), now=clock) as h:
+        await remind(h, Cron("* * * * *"))
+        h.adapter.trouble += [("post", Unavailable("not yet"))] * 100
+        for late in (59, 60):
+            clock.time = MONDAY + 60 + late
+            await h.parts.scheduler.sweep("telegram")
+            await h.parts.engine.idle()
+        h.adapter.trouble.clear()
+        h.parts.delivery.mended("telegram")
+        await h.settled()
+        assert h.texts("1") == ["⏰ Tea", "⏰ Tea"]
+
+
 async def test_missed_work_that_is_only_told_names_itself_and_asks_no_model(
     tmp_path: Path, clock: Clock, model: ScriptedModel
 ) -> None:
