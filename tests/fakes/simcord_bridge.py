@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import discord
 from aiohttp import web
@@ -28,8 +27,9 @@ from simcord.intents import censor_message, prune_guild_create, required_intent
 
 from tests.fakes.discord_server.calls import body_of
 from tests.fakes.discord_server.gateway import Gateway, Session
-from tests.fakes.discord_server.server import API, TOKEN, VIA
+from tests.fakes.discord_server.server import API, TOKEN, answer
 from tests.fakes.discord_server.state import ApiError, State
+from tests.fakes.scripted_server import ScriptedServer
 
 
 class _Today(Clock):
@@ -89,43 +89,32 @@ class _Gateway(Gateway):
             self._tell(session, "GUILD_CREATE", serializers.guild_create_payload(self.backend, guild))
 
 
-@dataclass
-class SimcordBridge:
+class SimcordBridge(ScriptedServer):
     """A Discord with Anna, one server and one channel in it. `complaints` is what simcord does not know."""
 
-    backend: Backend = field(default_factory=lambda: Backend(clock=_Today()))
-    complaints: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        backend = self.backend
-        self.gateway = _Gateway(backend, lambda: None)
+    def __init__(self) -> None:
+        super().__init__()
+        self.backend = backend = Backend(clock=_Today())
+        self.gateway = _Gateway(backend, self._note)
+        self.gateway.state.complaints = self.complaints
         self.anna = backend.make_user("anna", global_name="Anna").id
         self.guild = backend.create_guild("Book club").id
         backend.add_member(self.guild, self.anna)
         self.room = backend.create_channel(self.guild, "general").id
         self.dm = backend.get_dm_channel(self.anna).id
-        self._runner: web.ServerRunner | None = None
-        self._port = 0
 
-    async def __aenter__(self) -> SimcordBridge:
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._port = self._runner.addresses[0][1]
+    async def start(self) -> Self:
+        await super().start()
         self.gateway.resume_url = self.gateway_url
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    async def stop(self) -> None:
         await self.gateway.stop()
-        if self._runner is not None:
-            await self._runner.cleanup()
-        if kind is None:
-            assert not self.complaints, self.complaints
-            assert not self.gateway.state.complaints, self.gateway.state.complaints
+        await super().stop()
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}{API}"
+        return f"{self.url}{API}"
 
     @property
     def gateway_url(self) -> str:
@@ -202,7 +191,7 @@ class SimcordBridge:
         path = request.path.removeprefix(API)
         start = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": 1}
         if path == "/gateway/bot":  # its clients never ask for it
-            return _answer(200, {"url": self.gateway_url, "shards": 1, "session_start_limit": start})
+            return answer(200, {"url": self.gateway_url, "shards": 1, "session_start_limit": start})
         if path == "/applications/@me":  # of the two addresses it serves the older one
             path = f"/oauth2{path}"
         try:
@@ -216,17 +205,10 @@ class SimcordBridge:
                 self.backend, request.method, path, json=body, params=dict(request.query), files=sent
             )
         except (RouteNotImplemented, UnsupportedField) as unknown:
-            self.complaints.append(str(unknown))
-            return _answer(501, {"message": "not in simcord", "code": 0})
+            self._complain(str(unknown))
+            return answer(501, {"message": "not in simcord", "code": 0})
         except BackendError as refused:
-            return _answer(refused.status, refused.to_json())
+            return answer(refused.status, refused.to_json())
         except ApiError as refused:
-            return _answer(refused.status, refused.body)
-        return _answer(204 if result is None else 200, result)
-
-
-def _answer(status: int, body: Any) -> web.Response:
-    if status == 204:
-        return web.Response(status=204, headers=VIA)
-    headers = {**VIA, "Content-Type": "application/json"}
-    return web.Response(status=status, body=json.dumps(body).encode(), headers=headers)
+            return answer(refused.status, refused.body)
+        return answer(204 if result is None else 200, result)

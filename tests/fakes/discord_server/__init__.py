@@ -8,14 +8,9 @@ unexpected was asked or a scripted fault was never met. As a program (`python -m
 """
 
 from tests.fakes.discord_server.faults import (
-    Fault,
     banned_for_a_while,
     closed_dms,
-    dropped,
     forbidden,
-    garbage,
-    held,
-    lost_answer,
     old_message,
     refusal,
     server_error,
@@ -38,6 +33,7 @@ from tests.fakes.discord_server.state import (
     Interaction,
     Message,
 )
+from tests.fakes.faults import Fault, dropped, garbage, held, lost_answer
 
 __all__ = [
     "ATTACH",

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
-import json
 
 from tests.fakes.discord_server import TOKEN, DiscordServer
+from tests.fakes.scripted_server import run
 
-
-async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.fakes.discord_server", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--token", default=TOKEN)
     arguments = parser.parse_args()
-    server = await DiscordServer(arguments.token, port=arguments.port).start()
+    server = DiscordServer(arguments.token, port=arguments.port)
     guild = server.guild()
-    told = {
-        "base_url": server.base_url,
-        "gateway_url": server.gateway_url,
-        "token": server.token,
-        "guild": str(guild.id),
-        "channel": str(server.channel(guild).id),
-        "mention": server.mention,
-    }
-    print(json.dumps(told), flush=True)
-    try:
-        await asyncio.get_running_loop().create_future()
-    finally:
-        await server.stop()
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    there = {"guild": str(guild.id), "channel": str(server.channel(guild).id), "mention": server.mention}
+    run(
+        server,
+        lambda: {
+            "base_url": server.base_url,
+            "gateway_url": server.gateway_url,
+            "token": server.token,
+            **there,
+        },
+    )

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from dataclasses import dataclass, field
 
 from tests.fakes.discord_server.state import ApiError
-
-
-@dataclass
-class Fault:
-    """One misbehaviour. `process`: the call takes effect first. `drop`: the socket is closed instead of an answer."""
-
-    status: int = 0
-    body: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    process: bool = False
-    drop: bool = False
-    until: asyncio.Event | None = None  # wait for it first
-    met: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-_JSON = {"Content-Type": "application/json"}
+from tests.fakes.faults import Fault
 
 
 def refusal(error: ApiError) -> Fault:
     """Any error of the API's own."""
-    return Fault(error.status, json.dumps(error.body), _JSON)
+    return Fault(error.status, json.dumps(error.body))
 
 
 def too_many(retry_after: float, *, scope: str = "user", code: int | None = None) -> Fault:
@@ -35,7 +18,7 @@ def too_many(retry_after: float, *, scope: str = "user", code: int | None = None
     body = {"message": "You are being rate limited.", "retry_after": retry_after, "global": scope == "global"}
     if code is not None:
         body["code"] = code
-    headers = {**_JSON, "Retry-After": str(round(retry_after)), "X-RateLimit-Scope": scope}
+    headers = {"Retry-After": str(round(retry_after)), "X-RateLimit-Scope": scope}
     if scope == "global":
         headers["X-RateLimit-Global"] = "true"
     else:
@@ -45,12 +28,12 @@ def too_many(retry_after: float, *, scope: str = "user", code: int | None = None
             "X-RateLimit-Reset-After": f"{retry_after:.3f}",
             "X-RateLimit-Bucket": "80c17d2f203122d936070c88c8d10f33",
         }
-    return Fault(429, json.dumps(body), headers)
+    return Fault(429, json.dumps(body), headers=headers)
 
 
 def banned_for_a_while() -> Fault:
     """Cloudflare's own 429, which comes as a page and without a Via header."""
-    return Fault(429, "error code: 1015", {"Content-Type": "text/plain; charset=UTF-8", "Via": ""})
+    return Fault(429, "error code: 1015", "text/plain; charset=UTF-8", {"Via": ""})
 
 
 def old_message(retry_after: float = 0.01) -> Fault:
@@ -63,12 +46,7 @@ def old_message(retry_after: float = 0.01) -> Fault:
 
 def server_error(status: int = 502) -> Fault:
     """A fault on their side. discord.py tries 500, 502, 504 and 524 again by itself; 503 it does not."""
-    return Fault(status, "<html><h1>Server Error</h1></html>", {"Content-Type": "text/html; charset=UTF-8"})
-
-
-def garbage() -> Fault:
-    """A 200 that is no JSON."""
-    return Fault(200, "\x00 not { json", {"Content-Type": "text/plain"})
+    return Fault(status, "<html><h1>Server Error</h1></html>", "text/html; charset=UTF-8")
 
 
 def forbidden() -> Fault:
@@ -84,18 +62,3 @@ def closed_dms() -> Fault:
 def unauthorized() -> Fault:
     """The token was reset."""
     return refusal(ApiError(401, 0, "401: Unauthorized"))
-
-
-def dropped() -> Fault:
-    """The socket closes before anything is done."""
-    return Fault(drop=True)
-
-
-def lost_answer() -> Fault:
-    """It is done, but nobody hears of it."""
-    return Fault(drop=True, process=True)
-
-
-def held(until: asyncio.Event) -> Fault:
-    """An answer that comes, rightly, when `until` is set."""
-    return Fault(until=until, process=True)

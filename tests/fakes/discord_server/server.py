@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
 from tests.fakes.discord_server.calls import Allowances, find, read
-from tests.fakes.discord_server.faults import Fault
 from tests.fakes.discord_server.gateway import Gateway
 from tests.fakes.discord_server.rest import Rest
 from tests.fakes.discord_server.state import (
@@ -28,67 +25,44 @@ from tests.fakes.discord_server.state import (
     State,
     User,
 )
+from tests.fakes.scripted_server import ScriptedServer
 
 TOKEN = "ODAzNTExMTAyMjQ2Nzg5MTI.GtestB.nobodys-token-0123456789-abcdefghijklm"
 API = "/api/v10"
+VIA = {"Via": "1.1 google"}  # what tells discord.py that an answer is Discord's own
 
 
-class DiscordServer:
+class DiscordServer(ScriptedServer):
     """The server. All its state is public and may be read or set by a test.
 
     `gateway` has the sessions and the ways to break them, `rest` the routes, `allowances` their rate
-    limits, `state` what is there.
+    limits, `state` what is there. Its calls are named after their handlers in `rest`, or `gateway`.
     """
 
+    every_answer = VIA
+
     def __init__(self, token: str = TOKEN, *, port: int = 0) -> None:
+        super().__init__(port=port)
         self.token = token
         self.state = State()
+        self.state.complaints = self.complaints
         self.gateway = Gateway(self.state, token, self._note)
         self.rest = Rest(self.state, self.gateway)
         self.allowances = Allowances()
-        self.calls: Counter[str] = Counter()
         self.lag: dict[str, float] = {}  # seconds from a route's deed to its answer
-        self.version = 0
-        self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
-        self._port = port
-        self._changed = asyncio.Event()
-        self._dead = asyncio.Event()
-        self._runner: web.ServerRunner | None = None
 
-    # Life
-
-    async def start(self) -> DiscordServer:
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
-        self._port = self._runner.addresses[0][1]
+    async def start(self) -> Self:
+        await super().start()
         self.gateway.resume_url = self.gateway_url
         return self
 
     async def stop(self) -> None:
-        self._dead.set()
         await self.gateway.stop()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    async def __aenter__(self) -> DiscordServer:
-        return await self.start()
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        await self.stop()
-        if kind is None:
-            self.check()
-
-    def check(self) -> None:
-        """Fail if anything unexpected was asked, or a scripted fault was never met."""
-        assert not self.state.complaints, self.state.complaints
-        left = {name: len(faults) for name, faults in self._faults.items() if faults}
-        assert not left, f"scripted faults never met: {left}"
+        await super().stop()
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}{API}"
+        return f"{self.url}{API}"
 
     @property
     def gateway_url(self) -> str:
@@ -295,56 +269,37 @@ class DiscordServer:
             m.content for m in sorted(every, key=lambda m: m.id) if m.seen_by == user_id and not m.thinking
         ]
 
-    def fault(self, name: str, *faults: Fault) -> Fault:
-        """The next calls of a route (its handler's name in `rest`, or `gateway`) go wrong, one per fault, in order.
-
-        Returns the last, whose `met` can be awaited.
-        """
-        self._faults[name].extend(faults)
-        return faults[-1]
-
-    async def wait_for(self, predicate: Callable[[DiscordServer], Any], seconds: float = 10) -> None:
-        """Return as soon as `predicate(server)` holds; it is asked again whenever something happens."""
-        async with asyncio.timeout(seconds):
-            while not predicate(self):
-                self._changed.clear()
-                await self._changed.wait()
-
     # Serving
-
-    def _note(self) -> None:
-        self.version += 1
-        self._changed.set()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
         if path.startswith("/_control/"):
-            action = getattr(self, f"_control_{path.removeprefix('/_control/')}", None)
-            return web.json_response(await action(request)) if action else web.Response(status=404)
+            return await self._controlled(request)
         if path.rstrip("/") == "/gateway":
-            fault = self._next("gateway")
-            if fault is not None:
-                return await self._misbehave(request, fault)
-            return await self.gateway.serve(request)
+            fault = self._called("gateway")
+            if fault is None:
+                return await self.gateway.serve(request)
+            await self._hold(fault)
+            return self._misbehave(request, fault)
         found = find(request.method, path.removeprefix(API)) if path.startswith(API) else None
         if found is None:
-            self.state.complaints.append(f"unknown route {request.method} {path}")
-            return _answer(404, {"message": "404: Not Found", "code": 0})
+            self._complain(f"unknown route {request.method} {path}")
+            return answer(404, {"message": "404: Not Found", "code": 0})
         route, match = found
         if not self._authorized(request, route.name):
-            return _answer(401, {"message": "401: Unauthorized", "code": 0})
-        self._note()
-        fault = self._next(route.name)
+            return answer(401, {"message": "401: Unauthorized", "code": 0})
+        fault = self._called(route.name)
         major = next((group for group in match.groups() if group), "")
         try:
             if fault is not None and not fault.process:
-                return await self._misbehave(request, fault)
+                await self._hold(fault)
+                return self._misbehave(request, fault)
             allowed, headers = self.allowances.take(route.name, major)
             if not allowed:
                 wait = float(headers["X-RateLimit-Reset-After"])
                 body = {"message": "You are being rate limited.", "retry_after": wait, "global": False}
-                return _answer(429, body, {**headers, "Retry-After": str(round(wait))})
-            call = await read(route, match, request, self.state.complaints)
+                return answer(429, body, {**headers, "Retry-After": str(round(wait))})
+            call = await read(route, match, request, self.complaints)
             if fault is not None:
                 await self._hold(fault)
             result = route.handle(self.rest, call)
@@ -352,78 +307,38 @@ class DiscordServer:
                 self._note()
                 await asyncio.sleep(lag)
             if fault is not None and (fault.status or fault.drop):
-                return await self._misbehave(request, fault)
+                return self._misbehave(request, fault)
         except ApiError as error:
-            return _answer(error.status, error.body)
+            return answer(error.status, error.body)
         finally:
             self._note()
-        return _answer(204 if result is None else 200, result, headers)
+        return answer(204 if result is None else 200, result, headers)
 
     def _authorized(self, request: web.BaseRequest, name: str) -> bool:
         if name in ("callback", "followup") or "original" in name or name == "edit_followup":
             return True  # the interaction's token says it
         if not request.headers.get("User-Agent", "").startswith("DiscordBot ("):
-            self.state.complaints.append(f"{name} without a bot's User-Agent")
+            self._complain(f"{name} without a bot's User-Agent")
         return request.headers.get("Authorization") == f"Bot {self.token}"
-
-    def _next(self, name: str) -> Fault | None:
-        self.calls[name] += 1
-        fault = self._faults[name].popleft() if self._faults.get(name) else None
-        if fault is not None:
-            fault.met.set()
-        return fault
-
-    async def _hold(self, fault: Fault) -> None:
-        if fault.until is None:
-            return
-        waits = [asyncio.ensure_future(event.wait()) for event in (fault.until, self._dead)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _misbehave(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
-        if not fault.process:
-            await self._hold(fault)
-        if fault.drop:
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()
-        return web.Response(status=fault.status, body=fault.body.encode(), headers={**VIA, **fault.headers})
 
     # Control from another process
 
-    async def _control_say(self, request: web.BaseRequest) -> Any:
+    def _control_say(self, **said: Any) -> dict[str, str]:
         """`{"channel_id": 5, "user_id": 7, "text": "hi"}`; without a channel, directly to the bot."""
-        given = json.loads(await request.read())
-        if "channel_id" not in given:
-            given["channel_id"] = self.dm(given["user_id"], given.get("name", "")).id
-        message = self.say(**given)
+        message = self.say(**self._placed(said))
         return {"message_id": str(message.id), "channel_id": str(message.channel.id)}
 
-    async def _control_slash(self, request: web.BaseRequest) -> Any:
-        given = json.loads(await request.read())
-        if "channel_id" not in given:
-            given["channel_id"] = self.dm(given["user_id"], given.get("name", "")).id
-        return {"token": self.slash(**given).token}
+    def _control_slash(self, **given: Any) -> dict[str, str]:
+        return {"token": self.slash(**self._placed(given)).token}
 
-    async def _control_fault(self, request: web.BaseRequest) -> Any:
-        """`{"name": "create_message", "fault": {"status": 502, …}, "times": 3}`, with the fields of `Fault`."""
-        order = json.loads(await request.read())
-        self.fault(order["name"], *(Fault(**order["fault"]) for _ in range(order.get("times", 1))))
-        return {}
+    def _placed(self, given: dict[str, Any]) -> dict[str, Any]:
+        if "channel_id" in given:
+            return given
+        return {**given, "channel_id": self.dm(given["user_id"], given.get("name", "")).id}
 
-    async def _control_state(self, request: web.BaseRequest) -> Any:
-        """Everything. With `?after=VERSION` it waits (up to 25 s) until there is something newer than that."""
-        after = int(request.query.get("after", "-1"))
-        with contextlib.suppress(TimeoutError):
-            await self.wait_for(lambda _: self.version > after, 25)
+    def _state(self) -> dict[str, Any]:
         return {
-            "version": self.version,
             "online": [session.shard for session in self.gateway.sessions.values() if session.connection],
-            "calls": dict(self.calls),
-            "complaints": self.state.complaints,
             "commands": [command["name"] for command in self.state.commands],
             "channels": {
                 str(channel.id): [
@@ -435,10 +350,7 @@ class DiscordServer:
         }
 
 
-VIA = {"Via": "1.1 google"}  # what tells discord.py that an answer is Discord's own
-
-
-def _answer(status: int, body: Any, headers: dict[str, str] | None = None) -> web.Response:
+def answer(status: int, body: Any, headers: dict[str, str] | None = None) -> web.Response:
     headers = {**VIA, **(headers or {})}
     if status == 204:
         return web.Response(status=204, headers=headers)

@@ -4,25 +4,17 @@ In a test: `async with SlackServer() as slack`, speak as a person with `slack.sa
 with `slack.texts("D1")`, and script faults with `slack.fault("chat.postMessage", too_many(3))`.
 Leaving the block fails if anything unexpected was
 asked or a scripted fault was never met. `python -m tests.fakes.slack [--port N]` prints its address and its secrets as
-one JSON line and is driven over /_control/say, /_control/command and /_control/state.
+one JSON line and is driven over /_control/say, /_control/command, /_control/fault and
+/_control/state.
 
     server      addresses, tokens, the authorisation page      published   arguments, scopes and limits, as Slack publishes them
     webapi      what each method of the Web API does           deliveries  Socket Mode and signed requests, with their retries
     workspace   people, channels, messages, what happens       faults      the ways to misbehave
 """
 
+from tests.fakes.faults import Fault, bad_gateway, dropped, garbage, held, lost_answer
 from tests.fakes.slack.deliveries import Deliveries, Delivery
-from tests.fakes.slack.faults import (
-    Fault,
-    bad_gateway,
-    broken,
-    dropped,
-    garbage,
-    held,
-    lost_answer,
-    refusal,
-    too_many,
-)
+from tests.fakes.slack.faults import broken, refusal, too_many
 from tests.fakes.slack.server import (
     APP_TOKEN,
     BOT_TOKEN,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import itertools
 import json
 import secrets
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from aiohttp import web
 
+from tests.fakes.scripted_server import ScriptedServer
 from tests.fakes.slack import published
 from tests.fakes.slack.deliveries import Deliveries, Delivery
-from tests.fakes.slack.faults import Fault
 from tests.fakes.slack.published import Misuse
 from tests.fakes.slack.webapi import Refusal, WebApi
 from tests.fakes.slack.workspace import Channel, Message, Whisper, Workspace
@@ -29,16 +26,15 @@ CLIENT_ID, CLIENT_SECRET = "1111.2222", "0123456789abcdef0123456789abcdef"
 APP_METHODS = frozenset({"apps.connections.open", "auth.test"})
 
 
-class SlackServer:
+class SlackServer(ScriptedServer):
     """Slack on a loopback port, with one workspace whose token is `BOT_TOKEN`; `workspace(team)` has others.
 
-    What the app is told goes over its sockets, or with `deliveries.mode = "http"` to `deliveries.url`.
+    What the app is told goes over its sockets, or with `deliveries.mode = "http"` to `deliveries.url`. Its calls are named
+    after the methods of the Web API, or `response_url`, `upload` and `socket`.
     """
 
     def __init__(self, *, port: int = 0, team: str = "T1") -> None:
-        self.calls: Counter[str] = Counter()
-        self.complaints: list[str] = []
-        self.version = 0
+        super().__init__(port=port)
         self.api = WebApi()
         self.deliveries = Deliveries(self._complain, self._note, SIGNING_SECRET)
         self.workspaces: dict[str, Workspace] = {}
@@ -47,51 +43,19 @@ class SlackServer:
         self.redirect_url = ""  # where installations come back to, unless they ask for another
         self.expires_in = 0  # seconds a token is good for; 0: tokens do not rotate
         self.first = self.workspace(team, token=BOT_TOKEN)
-        self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
-        self._port = port
         self._tickets: set[str] = set()
         self._codes: dict[str, tuple[Workspace, dict[str, str]]] = {}
         self._answers: dict[str, dict[str, Any]] = {}  # addresses of answers to commands and buttons
         self._serial = itertools.count(1)
-        self._changed = asyncio.Event()
-        self._dead = asyncio.Event()
-        self._runner: web.ServerRunner | None = None
 
-    # Life
-
-    async def start(self) -> SlackServer:
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
+    async def start(self) -> Self:
+        await super().start()
         self.api.url = self.url
         return self
 
     async def stop(self) -> None:
-        self._dead.set()
         await self.deliveries.stop()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    async def __aenter__(self) -> SlackServer:
-        return await self.start()
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        await self.stop()
-        if kind is None:
-            self.check()
-
-    def check(self) -> None:
-        """Fail if anything unexpected was asked, or a scripted fault was never met."""
-        assert not self.complaints, self.complaints
-        left = {method: len(faults) for method, faults in self._faults.items() if faults}
-        assert not left, f"scripted faults never met: {left}"
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        await super().stop()
 
     @property
     def base_url(self) -> str:
@@ -118,11 +82,6 @@ class SlackServer:
         """What the bot's messages there read now."""
         return self.first.texts(channel, thread)
 
-    def fault(self, method: str, *faults: Fault) -> Fault:
-        """The next calls of `method` ("response_url", "socket" too) go wrong, one per fault. Returns the last one."""
-        self._faults[method].extend(faults)
-        return faults[-1]
-
     def expire_streams(self) -> int:
         """Every running stream ends, as they do when nothing comes for long; how many."""
         running = [m for m in self._messages() if m.state == "streaming"]
@@ -139,13 +98,6 @@ class SlackServer:
         """The workspace's tokens are past their hours: new ones come for the refresh token alone."""
         team.tokens = dict.fromkeys(team.tokens, "token_expired")
 
-    async def wait_for(self, predicate: Callable[[SlackServer], Any], seconds: float = 10) -> None:
-        """Return as soon as `predicate(server)` holds; it is asked again whenever something happens."""
-        async with asyncio.timeout(seconds):
-            while not predicate(self):
-                self._changed.clear()
-                await self._changed.wait()
-
     def _messages(self) -> Iterable[Message]:
         for team in self.workspaces.values():
             for place in team.channels.values():
@@ -157,14 +109,6 @@ class SlackServer:
             self._answers[number] = {**payload, "team": team, "uses": 5}
             return f"{self.url}/commands/{number}"
         return self.deliveries.send(kind, payload, f"{team.id} {lane}" if lane else "")  # type: ignore[arg-type]
-
-    def _complain(self, complaint: str) -> None:
-        self.complaints.append(complaint)
-        self._note()
-
-    def _note(self) -> None:
-        self.version += 1
-        self._changed.set()
 
     # Serving
 
@@ -185,27 +129,13 @@ class SlackServer:
         else:
             self._complain(f"{request.method} {path}")
             return web.Response(status=404)
-        self.calls[method] += 1
-        self._note()
-        fault = self._faults[method].popleft() if self._faults.get(method) else None
         try:
-            if fault is not None:
-                fault.met.set()
-                if fault.until is not None:
-                    await self._hold(fault.until)
-                if not fault.process:
-                    return _misbehave(request, fault)
-            answer = await self._answer(method, request)
-            if fault is not None and (fault.status or fault.drop):
-                return _misbehave(request, fault)
+            return await self._met(method, request, lambda: self._answer(method, request))
         except Misuse as misuse:
             self._complain(str(misuse))
             return web.json_response({"ok": False, "error": misuse.error})
         except Refusal as refusal:
             return web.json_response(refusal.answer)
-        finally:
-            self._note()
-        return answer
 
     async def _answer(self, method: str, request: web.BaseRequest) -> web.Response:
         match method:
@@ -227,14 +157,6 @@ class SlackServer:
             return web.Response(status=400, text="Bad Request")
         file.data = data
         return web.Response(text=f"OK - {len(data)}")
-
-    async def _hold(self, until: asyncio.Event) -> None:
-        waits = [asyncio.ensure_future(event.wait()) for event in (until, self._dead)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     async def _call(self, method: str, request: web.BaseRequest) -> web.Response:
         if method not in published.METHODS:
@@ -274,10 +196,8 @@ class SlackServer:
     async def _socket(self, request: web.BaseRequest) -> web.StreamResponse:
         """A ticket is good for one connection."""
         ticket = request.query.get("ticket", "")
-        fault = self._faults["socket"].popleft() if self._faults.get("socket") else None
-        if fault is not None:
-            fault.met.set()
-            return _misbehave(request, fault)
+        if (fault := self._called("socket")) is not None:
+            return self._misbehave(request, fault)
         if ticket not in self._tickets:
             return web.Response(status=401)
         self._tickets.discard(ticket)
@@ -384,26 +304,15 @@ class SlackServer:
 
     # Control from another process
 
-    async def _controlled(self, request: web.BaseRequest) -> web.Response:
-        """/_control/say, /_control/command (their arguments as JSON) and /_control/state?after=VERSION."""
-        action = request.path.removeprefix("/_control/")
-        if action == "state":
-            after = int(request.query.get("after", "-1"))
-            with contextlib.suppress(TimeoutError):
-                await self.wait_for(lambda _: self.version > after, 25)
-            return web.json_response(self._state())
-        if action not in ("say", "command"):
-            return web.Response(status=404)
-        order = json.loads(await request.text())
-        team = self.workspace(order.pop("team", self.first.id))
-        return web.json_response({"result": getattr(team, action)(**order)})
+    def _control_say(self, team: str = "", **said: Any) -> dict[str, Any]:
+        return {"result": self.workspace(team or self.first.id).say(**said)}
+
+    def _control_command(self, team: str = "", **given: Any) -> dict[str, Any]:
+        return {"result": self.workspace(team or self.first.id).command(**given)}
 
     def _state(self) -> dict[str, Any]:
         return {
-            "version": self.version,
             "sockets": len(self.deliveries.sockets),
-            "calls": dict(self.calls),
-            "complaints": self.complaints,
             "channels": {
                 f"{team.id}-{place.id}": {
                     "texts": place.texts(),
@@ -418,16 +327,6 @@ class SlackServer:
                 for place in team.channels.values()
             },
         }
-
-
-def _misbehave(request: web.BaseRequest, fault: Fault) -> web.Response:
-    if fault.drop:
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response()
-    return web.Response(
-        status=fault.status, text=fault.body, content_type=fault.content_type, headers=dict(fault.headers)
-    )
 
 
 def _sent_on(address: str, query: dict[str, str]) -> web.Response:

@@ -18,7 +18,7 @@ async def test_a_limit_that_is_told_in_no_words_is_a_limit(body: str) -> None:
     async with fake.DiscordServer() as server:
         server.dm(ANNA, "Anna", DM)
         async with Life(server).running() as adapter:
-            server.fault("create_message", fake.Fault(429, body, {"Retry-After": "7"}))
+            server.fault("create_message", fake.Fault(429, body, headers={"Retry-After": "7"}))
             with pytest.raises(RateLimited) as told:
                 await adapter.post(PRIVATE, "hello", key="k")
             assert told.value.retry_after == 7
