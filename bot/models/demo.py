@@ -21,6 +21,7 @@ from bot import past, when
 from bot.context import SUMMARY_PROMPT
 from bot.events import Event, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
+from bot.models.demo_words import listed, quoted, why
 from bot.vocabulary import NUMBER, number
 from memory.transcripts import local_time
 
@@ -60,7 +61,6 @@ def greet(name: str) -> str:
 _SENTENCE = "the quick brown fox jumps over the lazy dog while a patient clerk writes down every word of it"
 _MOST_NUMBERS = 10_000
 _MOST_WORDS = 50_000
-_LONGEST_QUOTATION = 3000  # characters
 _MOST_UNDERSTOOD = (
     5000  # characters: longer than any fact and any reminder, and too short to keep the patterns busy
 )
@@ -146,38 +146,10 @@ class _Turn:
         """Call a tool, and in the next round say what `then` makes of its result."""
         for event in self._returned:
             if event.name == tool:
-                return Answer(f"{otherwise}: {_why(event.content)}" if event.failed else then(event.content))
+                return Answer(f"{otherwise}: {why(event.content)}" if event.failed else then(event.content))
         if tool not in self._tools:
             return Answer(f"I am only the demo model and have no {tool} tool here, so I can not tell.")
         return Answer(call=ToolCall(f"call_{uuid.uuid4().hex[:24]}", tool, json.dumps(arguments)))
-
-
-_FOR_PEOPLE = [  # what tools say to models when they fail, and what that is to a person; of the first that fits
-    (r"There is no reminder (\d+) .*", r"you have no reminder \1 here. Ask what your reminders are."),
-    (r".* itself scheduled.*", "a reminder can not set another one."),
-    (r".* the quote is not .*", "I keep only what you wrote here yourself."),
-    (r".* the person did not say .*", "I keep a fact only in your own words."),
-    (
-        r".* no room for more facts.*",
-        "there is no room for more facts. Let me forget some first.",
-    ),
-    (r".* has not asked for it .*", "I forget only what you ask me to forget."),
-    (r"There is no such fact .*", "I know of no such fact. Ask what I know about you."),
-    (r".*: several facts fit\..*?\n(.*)", r"several facts fit. Say all the words of one of them:\n\n\1"),
-    (r".* there is no fact (.*?) here that .*", r"I know of no fact \1. Ask what I know about you."),
-    (r".* changed by somebody else .*", "your list of facts was changed in that moment. Say it again."),
-    (r"Search does not work .*", "search does not work just now. Ask what we talked about on a date."),
-    (r"Nothing was set\. (?:Give|Tell|With|until) .*", "say when in other words, such as tomorrow at 9."),
-    (r"\w+ was not run: .*|The tool .*|There is no tool .*", "something went wrong."),
-]
-
-
-def _why(problem: str) -> str:
-    """Why a tool failed, said to a person and not to a model."""
-    for pattern, plain in _FOR_PEOPLE:
-        if found := re.fullmatch(pattern, problem, re.DOTALL):
-            return found.expand(plain)
-    return problem
 
 
 def _summary(request: ModelRequest) -> str:
@@ -191,19 +163,6 @@ def _length(event: Event) -> int:
             return len(event.content)
         case _:
             return len(event.text)
-
-
-def _quoted(text: str) -> str:
-    """A tool's result as a quotation, with the transcript's marks put in words; that there is nothing is said plainly."""
-    if re.match(r"There is nothing|Nothing|They have no", text):
-        return text.replace("They have", "You have", 1)
-    # The tool's note to models, which are not meant to repeat it
-    text = re.sub(r"\A[^#]*\n\n(?=#)", "", text.strip())
-    text = re.sub(r"^#+ (.+)$", r"*\1*", text, flags=re.MULTILINE)
-    text = text.replace("**user:**", "**You:**").replace("**assistant:**", "**Me:**")
-    if len(text) > _LONGEST_QUOTATION:
-        text = text[:_LONGEST_QUOTATION] + " …"
-    return "Here is what I found:\n\n" + "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
 def _when(turn: _Turn, text: str) -> dict[str, str]:
@@ -225,7 +184,7 @@ def _lately(turn: _Turn, days: int) -> dict[str, str]:
 def _recall(turn: _Turn, found: re.Match[str]) -> Answer:
     text = found.string
     otherwise = _lately(turn, 31) if "remember" in text.lower() else {"date": "today"}
-    return turn.use("history", _when(turn, text) or otherwise, _quoted)
+    return turn.use("history", _when(turn, text) or otherwise, quoted)
 
 
 def _remember(turn: _Turn, found: re.Match[str]) -> Answer:
@@ -258,7 +217,7 @@ def _forget_all(_: _Turn, __: re.Match[str]) -> Answer:
 
 
 def _known(turn: _Turn, _: re.Match[str]) -> Answer:
-    return turn.use("recall_facts", {}, lambda told: _quoted(told.partition("\n\n")[2] or told))
+    return turn.use("recall_facts", {}, lambda told: quoted(told.partition("\n\n")[2] or told))
 
 
 def _known_of(turn: _Turn, found: re.Match[str]) -> Answer:
@@ -266,7 +225,7 @@ def _known_of(turn: _Turn, found: re.Match[str]) -> Answer:
         head, _, facts = told.partition("\n\n")
         if not facts or "None of them" in head:
             return f"You have not asked me to remember that. {ABILITIES}"
-        return _quoted(facts)
+        return quoted(facts)
 
     return turn.use("recall_facts", {"words": _what(found)}, answer)
 
@@ -306,7 +265,7 @@ def _meaning(phrase: str, now: datetime) -> when.When | None:
 
 
 def _reminders(turn: _Turn, _: re.Match[str]) -> Answer:
-    return turn.use("list_reminders", {}, _quoted)
+    return turn.use("list_reminders", {}, listed)
 
 
 def _cancel(turn: _Turn, found: re.Match[str]) -> Answer:
@@ -316,7 +275,7 @@ def _cancel(turn: _Turn, found: re.Match[str]) -> Answer:
 
 def _cancel_which(turn: _Turn, _: re.Match[str]) -> Answer:
     def ask(told: str) -> str:
-        found = _quoted(told)
+        found = listed(told)
         return f"{found}\n\nWhich one? Say “cancel reminder” and its number." if "\n> " in found else found
 
     return turn.use("list_reminders", {}, ask)
@@ -330,7 +289,7 @@ def _search(turn: _Turn, found: re.Match[str]) -> Answer:
     when = _when(turn, asked)
     if date := when.pop("date", ""):
         when = {"start": date, "end": date}
-    return turn.use("search_history", {"words": words, **when}, _quoted)
+    return turn.use("search_history", {"words": words, **when}, quoted)
 
 
 def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:

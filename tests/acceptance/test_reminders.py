@@ -199,9 +199,9 @@ async def test_the_demo_model_sets_lists_and_cancels_in_plain_words(tmp_path: Pa
         assert "every weekday at 08:30" in await ask(h, "Remind me every weekday at 8:30 to stand up.")
         assert "2 is set, every weekday" not in await ask(h, "Remind me tomorrow at nine to call mum")
         assert (await ask(h, "What are my reminders?")).splitlines()[2:] == [
-            "> 1: Wednesday 2026-11-25 at 14:50 (Europe/Vienna): make tea",
-            "> 2: every weekday at 08:30, next Thursday 2026-11-26 at 08:30 (Europe/Vienna): stand up",
-            "> 3: Thursday 2026-11-26 at 09:00 (Europe/Vienna): call mum",
+            "> - 1: Wednesday 2026-11-25 at 14:50 (Europe/Vienna): make tea",
+            "> - 2: every weekday at 08:30, next Thursday 2026-11-26 at 08:30 (Europe/Vienna): stand up",
+            "> - 3: Thursday 2026-11-26 at 09:00 (Europe/Vienna): call mum",
         ]
         assert await ask(h, "cancel reminder 2") == "Reminder 2 is cancelled."
         assert await ask(h, "cancel my reminder 2, please") == (

@@ -359,6 +359,21 @@ async def test_it_quotes_what_the_history_tool_returned() -> None:
     assert "Nothing was said." in await loop("what did we talk about yesterday?", "Nothing was said.")
 
 
+async def test_it_does_not_quote_what_it_quoted_before() -> None:
+    before = "**user:** > a wise word\n\n**assistant:** Here is what I found:\n\n> **You:** My name is Anna.\n>\n> > deeper\n\n"
+    told = await loop("what did we talk about today?", f"## 14:03:22 UTC\n\n{before}**user:** > and mine")
+    assert told == (
+        "Here is what I found:\n\n> *14:03:22 UTC*\n>\n> **You:** > a wise word\n>\n> **Me:** Here is what I found:\n>\n> …\n>\n"
+        "> **You:** > and mine"
+    )
+
+
+async def test_each_reminder_stands_on_a_line_of_its_own_in_markdown() -> None:
+    assert await loop("my reminders", "1: tomorrow: tea\n2: on Friday: milk") == (
+        "Here is what I found:\n\n> - 1: tomorrow: tea\n> - 2: on Friday: milk"
+    )
+
+
 async def test_it_tells_that_a_tool_failed() -> None:
     assert await loop("what time is it?", "no such zone", failed=True) == "I could not find out: no such zone"
 
