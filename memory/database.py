@@ -19,6 +19,7 @@ import aiosqlite
 
 from memory import swap
 from memory.sql import migrations, queries
+from memory.whole import scratch, sweep
 
 # MemoryFault                the database can not be used as it is
 # ├── DatabaseTooNew         written by a later version
@@ -342,22 +343,35 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         )
     if have == len(scripts):
         return
-    if have:
-        backup = path.with_name(f"{path.name}.v{have}.{time.strftime('%Y%m%d%H%M%S', time.gmtime())}.bak")
-        os.close(os.open(backup, os.O_RDWR | os.O_CREAT, 0o600))  # before there is anything in it
-        with contextlib.closing(sqlite3.connect(backup)) as copy:
-            connection.backup(copy)
     connection.execute("BEGIN IMMEDIATE")
+    have = version()  # another process may have migrated while this one waited for the lock
+    backup = path.with_name(f"{path.name}.v{have}.{time.strftime('%Y%m%d%H%M%S', time.gmtime())}.bak")
     try:
-        # Another process may have migrated while this one waited for the lock.
-        for number, script in scripts[version() :]:
+        if 0 < have < len(scripts):
+            _keep(path, backup)
+        for number, script in scripts[have:]:
             for statement in statements(script):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # a full disk has undone it already
+            connection.execute("ROLLBACK")
+        # What failed is tried again, and the database is as it was: a backup for each try would fill the disk.
+        backup.unlink(missing_ok=True)
         raise
+
+
+def _keep(path: Path, backup: Path) -> None:
+    """Copy the database to `backup`, which is there whole or not at all, while another connection is about to write."""
+    sweep(path.parent, path.name)
+    with scratch(backup) as unfinished:
+        with (
+            contextlib.closing(sqlite3.connect(path)) as before,
+            contextlib.closing(sqlite3.connect(unfinished)) as copied,
+        ):
+            before.backup(copied)
+        unfinished.replace(backup)
 
 
 def statements(script: str) -> list[str]:

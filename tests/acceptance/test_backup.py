@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import resource
 import shutil
 import signal
 import sqlite3
@@ -15,8 +14,8 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from memory import backup, leases, swap
 from memory.database import open_database
 from memory.export import Paths
 from memory.sql import migrations
+from tests.fakes.full_disk import no_file_larger_than
 from tests.fakes.house import house
 from tests.fakes.model_server import Reply
 from tests.fakes.running import asked, running
@@ -610,18 +610,6 @@ async def test_killed_in_the_middle_a_backup_leaves_no_half_of_itself(tmp_path: 
     (out / ".boswell-backup-x.zip.db.part-journal").touch()
     backup.make(out / "boswell-backup-last.zip", place(data), "1", 0.0)
     assert all(path.suffix == ".zip" for path in out.iterdir())
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_what_can_not_be_written_is_told_with_its_place(tmp_path: Path) -> None:

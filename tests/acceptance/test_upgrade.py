@@ -21,6 +21,7 @@ from memory import backup, erase, export
 from memory.database import DatabaseUnusable, open_database
 from memory.export import Paths
 from memory.sql import migrations
+from tests.fakes.full_disk import no_file_larger_than
 from tests.fakes.house import house
 from tests.fakes.memory_adapter import MemoryAdapter
 from tests.fakes.scripted_model import ScriptedModel
@@ -116,6 +117,25 @@ async def test_who_only_looks_migrates_nothing(tmp_path: Path, version: int) -> 
             pass
     assert rows(path, "PRAGMA user_version") == [(version,)]
     assert not list(tmp_path.glob("*.bak"))
+
+
+@pytest.mark.parametrize("room", [0.4, 0.99, 1.2])
+async def test_without_room_for_a_migration_all_stays_as_it_was_and_no_try_leaves_anything(
+    tmp_path: Path, room: float
+) -> None:
+    path = unpacked(tmp_path, 1)
+    before = rows(path, "SELECT * FROM inbox")
+    for _ in range(2):
+        with no_file_larger_than(int(path.stat().st_size * room)), pytest.raises(DatabaseUnusable) as caught:
+            async with open_database(path):
+                pass
+        assert "check the folder's permissions and the free space" in str(caught.value)
+        assert "disk" in str(caught.value).partition("opened")[2]
+    assert rows(path, "PRAGMA user_version") == [(1,)]
+    assert rows(path, "SELECT * FROM inbox") == before
+    assert not [*tmp_path.glob("*.bak"), *tmp_path.glob(".*")]
+    async with open_database(path):
+        assert len([*tmp_path.glob("*.bak")]) == 1
 
 
 @pytest.mark.parametrize("version", VERSIONS)
