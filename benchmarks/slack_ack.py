@@ -7,33 +7,23 @@ own: what is measured at the server includes the server's own share of the machi
 from __future__ import annotations
 
 import asyncio
-import socket
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
 from pathlib import Path
 
 from benchmarks.measure import ROOT, Failed, percentile
 from tests.fakes.model_server import KEY, ModelServer, Reply
-from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, SlackServer
+from tests.fakes.slack import Mode, SlackServer, free_port
 
 EVENTS = 200
 TURNS = 20  # that run meanwhile
-MODES = ("socket", "http")
-_CONFIG = """\
-models:
-  main: {{provider: openai, model: bench, api_key: {key}, base_url: "{model}/v1"}}
-adapters:
-  slack: {{bot_token: "{token}", {way}, base_url: "{slack}"}}
-access: {{policy: open}}
-server: {{port: {port}}}
-data_dir: {data}
-"""
+MODES: tuple[Mode, ...] = ("socket", "http")
 
 
-def measure_acks(mode: str) -> dict[str, float]:
+def measure_acks(mode: Mode) -> dict[str, float]:
     """Seconds from a payload's sending to its acknowledgement: the median, the 99th percentile, the worst.
 
     Raises `Failed` where not every event is acknowledged, or one only at a later try.
@@ -42,30 +32,27 @@ def measure_acks(mode: str) -> dict[str, float]:
         return asyncio.run(_measure(mode, Path(folder)))
 
 
-async def _measure(mode: str, folder: Path) -> dict[str, float]:
+async def _measure(mode: Mode, folder: Path) -> dict[str, float]:
     answer = Reply(tuple(f"word {number} " for number in range(60)), pause=0.05)
     async with ModelServer(respond=lambda _: answer) as model, SlackServer() as slack:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        sockets = mode == "socket"
-        way = f'app_token: "{APP_TOKEN}"' if sockets else f'signing_secret: "{SIGNING_SECRET}"'
-        slack.deliveries.mode = "socket" if sockets else "http"
-        slack.deliveries.url = f"http://127.0.0.1:{port}/slack/events"
+        port = free_port()
         slack.first.quiet = True
+        values = {
+            "models": {
+                "main": {
+                    "provider": "openai",
+                    "model": "bench",
+                    "api_key": KEY,
+                    "base_url": f"{model.url}/v1",
+                }
+            },
+            "adapters": {"slack": slack.settings(mode, port)},
+            "access": {"policy": "open"},
+            "server": {"port": port},
+            "data_dir": str(folder / "data"),
+        }
         config = folder / "boswell.yaml"
-        config.write_text(
-            _CONFIG.format(
-                key=KEY,
-                model=model.url,
-                token=BOT_TOKEN,
-                way=way,
-                slack=slack.base_url,
-                port=port,
-                data=folder / "data",
-            ),
-            encoding="utf-8",
-        )
+        config.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
         command = [sys.executable, "-m", "bot.cli", "run", "--config", str(config)]
         log = folder / "log.txt"
         with log.open("wb") as errors:

@@ -11,8 +11,8 @@ import pytest
 from bot.sentences import say
 from tests.fakes.model_server import Reply, Request, Step
 from tests.fakes.running import asked
-from tests.fakes.slack import lost_answer, too_many
-from tests.fakes.slack_running import Mode, Running, running
+from tests.fakes.slack import Mode, lost_answer, too_many
+from tests.fakes.slack_running import Running, running
 
 ANNA, DM, ROOM = Running.ANNA, Running.DM, Running.ROOM
 BERT = "U1002"

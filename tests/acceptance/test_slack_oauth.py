@@ -15,8 +15,8 @@ import pytest
 
 from tests.fakes.model_server import Reply, Request, Step
 from tests.fakes.running import asked
-from tests.fakes.slack import CLIENT_ID, CLIENT_SECRET, SIGNING_SECRET, SlackServer, Workspace
-from tests.fakes.slack_running import Mode, Running, running
+from tests.fakes.slack import CLIENT_ID, CLIENT_SECRET, SIGNING_SECRET, Mode, SlackServer, Workspace
+from tests.fakes.slack_running import Running, running
 
 pytestmark = pytest.mark.filterwarnings("ignore:BasicAuth is deprecated")  # slack_sdk's own use of aiohttp
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.fakes.model_server import Reply, Request, Step
 from tests.fakes.running import asked
-from tests.fakes.slack import SIGNING_SECRET, SlackServer, bad_gateway, dropped, held, refusal
-from tests.fakes.slack_running import Mode, Running, running
+from tests.fakes.slack import SIGNING_SECRET, Mode, SlackServer, bad_gateway, dropped, held, refusal
+from tests.fakes.slack_running import Running, running
 
 ANNA, DM, ROOM = Running.ANNA, Running.DM, Running.ROOM
 MODES: tuple[Mode, ...] = ("socket", "http")

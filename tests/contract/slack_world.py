@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
-
-from pydantic import SecretStr
 
 from adapters.base import AdapterError, Chat, ChatGone, Menu, NoState, RateLimited, Unavailable
 from adapters.slack import Slack, Timing
@@ -15,23 +12,17 @@ from bot.server import serve
 from config.schema import ServerConfig, SlackConfig
 from tests.fakes import slack as fake
 
-Mode = Literal["socket", "http"]
 PERSON = "U1001"
 
 
 class SlackWorld:
     lacks = frozenset({"migration"})  # channels keep their ids
 
-    def __init__(self, server: fake.SlackServer, mode: Mode) -> None:
+    def __init__(self, server: fake.SlackServer, mode: fake.Mode) -> None:
         self.server = server
         self.mode = mode
         sockets = mode == "socket"
-        settings = SlackConfig(
-            bot_token=SecretStr(fake.BOT_TOKEN),
-            app_token=SecretStr(fake.APP_TOKEN) if sockets else None,
-            signing_secret=None if sockets else SecretStr(fake.SIGNING_SECRET),
-            base_url=server.base_url,
-        )
+        settings = SlackConfig.model_validate(server.settings(mode))
         timing = Timing(call=5, ping=20 if sockets else 0.02, retry_first=0.001, retry_most=0.01)
         self.adapter = Slack(settings, Menu({"clear": "Begin anew"}), NoState(), timing)
         self.person = f"slack-{server.first.id}-{PERSON}"
@@ -82,14 +73,14 @@ class SlackWorld:
 
 
 @asynccontextmanager
-async def slack_world(mode: Mode) -> AsyncIterator[SlackWorld]:
+async def slack_world(mode: fake.Mode) -> AsyncIterator[SlackWorld]:
     """A Slack that stands for the block; in HTTP mode our own server answers what it posts."""
     async with fake.SlackServer() as server, asyncio.TaskGroup() as tasks:
         world = SlackWorld(server, mode)
         serving = tasks.create_task(asyncio.sleep(0))
         if mode == "http":
             port = await serve(ServerConfig(port=0), world.adapter.routes, tasks)
-            server.deliveries.mode, server.deliveries.url = mode, f"http://127.0.0.1:{port}/slack/events"
+            server.deliveries.url = f"http://127.0.0.1:{port}/slack/events"
             [serving] = [task for task in asyncio.all_tasks() if task.get_name() == "http server"]
         try:
             yield world

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tests.fakes import slack as fake
 from tests.fakes.matrix import BEFORE, Live, echo, seed
 from tests.fakes.slack.workspace import new_ts
-from tests.fakes.slack_running import Mode, Running, running
+from tests.fakes.slack_running import Running, running
 
 TEAM = "T1"
 
@@ -134,7 +134,7 @@ class Slack(Live):
 
 @asynccontextmanager
 async def _slack(
-    mode: Mode, folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any
+    mode: fake.Mode, folder: Path, decisions: Mapping[str, Iterable[str]], at: float, **sections: Any
 ) -> AsyncIterator[Slack]:
     await seed(folder / "data" / "boswell.db", decisions, at)
     gate = asyncio.Event()

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from tests.fakes import slack as fake
 from tests.fakes.running import Respond, Started, started
-
-Mode = Literal["socket", "http"]
 
 
 class Running:
@@ -67,7 +65,7 @@ class Running:
 async def running(
     folder: Path,
     respond: Respond,
-    mode: Mode = "socket",
+    mode: fake.Mode = "socket",
     *,
     settings: dict[str, Any] | None = None,
     slack: fake.SlackServer | None = None,
@@ -84,12 +82,9 @@ async def running(
         ):
             yield house
         return
-    given: dict[str, Any] = {"bot_token": fake.BOT_TOKEN, "base_url": slack.base_url}
-    given |= {"app_token": fake.APP_TOKEN} if mode == "socket" else {"signing_secret": fake.SIGNING_SECRET}
-    given |= settings or {}
+    given: dict[str, Any] = {**slack.settings(mode), **(settings or {})}
     sections = {"limits": {"turns_per_minute": None}, "server": {"port": 0}, **sections}
     house = Running(slack)
-    slack.deliveries.mode = mode
     given = {name: value for name, value in given.items() if value is not None}
     async with started(folder, respond, "slack", given, Started, **sections) as house.boswell:
         await house.boswell.until(lambda: house.boswell.state()[0] == "up")

@@ -13,7 +13,7 @@ one JSON line and is driven over /_control/say, /_control/command, /_control/fau
 """
 
 from tests.fakes.faults import Fault, bad_gateway, dropped, garbage, held, lost_answer
-from tests.fakes.slack.deliveries import Deliveries, Delivery
+from tests.fakes.slack.deliveries import Deliveries, Delivery, Mode
 from tests.fakes.slack.faults import broken, refusal, too_many
 from tests.fakes.slack.server import (
     APP_TOKEN,
@@ -22,6 +22,7 @@ from tests.fakes.slack.server import (
     CLIENT_SECRET,
     SIGNING_SECRET,
     SlackServer,
+    free_port,
 )
 from tests.fakes.slack.workspace import Channel, Message, Whisper, Workspace
 
@@ -36,12 +37,14 @@ __all__ = [
     "Delivery",
     "Fault",
     "Message",
+    "Mode",
     "SlackServer",
     "Whisper",
     "Workspace",
     "bad_gateway",
     "broken",
     "dropped",
+    "free_port",
     "garbage",
     "held",
     "lost_answer",

@@ -19,6 +19,7 @@ import aiohttp
 from aiohttp import web
 
 How = Literal["events_api", "slash_commands", "interactive"]
+Mode = Literal["socket", "http"]
 ACK = 3.0  # seconds that Slack waits for an acknowledgement
 MOST_SOCKETS = 10
 
@@ -63,7 +64,7 @@ class Deliveries:
     def __init__(
         self, complain: Callable[[str], None], note: Callable[[], None], signing_secret: str
     ) -> None:
-        self.mode: Literal["socket", "http"] = "socket"
+        self.mode: Mode = "socket"
         self.url = ""  # HTTP mode: where events, commands and buttons are posted
         self.signing_secret = signing_secret
         self.retries: Sequence[float] = (0.01, 0.1, 0.5)

@@ -6,7 +6,9 @@ import base64
 import itertools
 import json
 import secrets
+import socket
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -14,7 +16,7 @@ from aiohttp import web
 
 from tests.fakes.scripted_server import ScriptedServer
 from tests.fakes.slack import published
-from tests.fakes.slack.deliveries import Deliveries, Delivery
+from tests.fakes.slack.deliveries import Deliveries, Delivery, Mode
 from tests.fakes.slack.published import Misuse
 from tests.fakes.slack.webapi import Refusal, WebApi
 from tests.fakes.slack.workspace import Channel, Message, Whisper, Workspace
@@ -61,6 +63,17 @@ class SlackServer(ScriptedServer):
     def base_url(self) -> str:
         """What stands in the configuration for https://slack.com/api/."""
         return f"{self.url}/api/"
+
+    def settings(self, mode: Mode, port: int = 0) -> dict[str, str]:
+        """adapters.slack for an app that is told of things in this mode, as it is from now on.
+
+        `port` is where it listens in HTTP mode, if that is known by now.
+        """
+        self.deliveries.mode = mode
+        if port:
+            self.deliveries.url = f"http://127.0.0.1:{port}/slack/events"
+        way = {"app_token": APP_TOKEN} if mode == "socket" else {"signing_secret": SIGNING_SECRET}
+        return {"bot_token": BOT_TOKEN, **way, "base_url": self.base_url}
 
     # What tests do and read
 
@@ -327,6 +340,13 @@ class SlackServer(ScriptedServer):
                 for place in team.channels.values()
             },
         }
+
+
+def free_port() -> int:
+    """A port that nobody listens on, for an app in HTTP mode."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _sent_on(address: str, query: dict[str, str]) -> web.Response:
