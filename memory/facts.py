@@ -352,10 +352,10 @@ class Facts:
     def read(self, user_id: str) -> list[Fact]:
         """A person's facts in the order of the file, former ones included. Whatever it holds, it only must not be too large."""
         path = self.path(user_id)
-        stamp = _stamp(path)
+        stamp = files.stamp(path)
         facts = parse(_read(path))
         # A file that changes twice within one tick of its clock looks the same after the second time.
-        if stamp and abs(time.time_ns() - stamp[0]) > _UNSETTLED and stamp == _stamp(path):
+        if stamp and abs(time.time_ns() - stamp[0]) > _UNSETTLED and stamp == files.stamp(path):
             with self._lock:
                 self._cache[user_id] = stamp, facts
                 self._cache.move_to_end(user_id)
@@ -365,7 +365,7 @@ class Facts:
 
     def known(self, user_id: str) -> list[Fact] | None:
         """What `read` would answer, if one look at the file's date tells; None if the file has to be read for it."""
-        stamp = _stamp(self.path(user_id))
+        stamp = files.stamp(self.path(user_id))
         if stamp is None:
             return []
         with self._lock:
@@ -413,10 +413,10 @@ class Facts:
 
 def _changed(path: Path, change: Callable[[bytes], bytes]) -> bool:
     """Whether the file holds what `change` makes of it; not if somebody saved it in between."""
-    stamp = _stamp(path)
+    stamp = files.stamp(path)
     data = _read(path)
     new = change(data)
-    return new == data or files.replace(path, new, still=lambda: _stamp(path) == stamp)
+    return new == data or files.replace(path, new, still=lambda: files.stamp(path) == stamp)
 
 
 def _read(path: Path) -> bytes:
@@ -424,12 +424,3 @@ def _read(path: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return data
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    """What changes when a file is written to; None if there is none."""
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

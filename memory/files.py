@@ -44,6 +44,15 @@ def read(path: Path) -> bytes:
         os.close(fd)
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written to; None if there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def replace(path: Path, data: bytes, *, still: Callable[[], bool] = lambda: True) -> bool:
     """Put new content in the place of a file's, durably and at one instant.
 

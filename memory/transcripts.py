@@ -28,11 +28,11 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -41,6 +41,9 @@ from memory import files
 PRIVATE_THREAD = "private_thread"
 Role = Literal["user", "assistant"]
 Message = tuple[Role, str]
+
+T = TypeVar("T")
+_Still = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +293,7 @@ def parse(data: bytes) -> list[Section]:
 
 
 _FILE_NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.md", re.ASCII)
+_MOST_TRIES = 10  # of a write, where somebody saves the file each time in between; then it is owed
 _MOST_REMEMBERED = 4096  # files whose end is kept in mind; for any other the next write reads the file
 
 
@@ -388,7 +392,9 @@ class Transcripts:
                     size, turns = end.size + len(turn), end.turns + 1
                     self._remember(path, size, end.heading, turns)
                     return Written(path, end.heading, size, turns)
-        return self._write_after_reading(path, turn, record, known)
+        return _unless_written_to(
+            path, lambda still: self._write_after_reading(path, turn, record, known, still)
+        )
 
     def summarise(self, user_id: str, day: date, heading: str, text: str) -> int:
         """Put a summary above the turns of a section, marked as the model's, in place of an older one.
@@ -396,6 +402,9 @@ class Transcripts:
         By how many bytes the file has grown; where the section is gone nothing happens.
         """
         path = self.path(user_id, day)
+        return _unless_written_to(path, lambda still: self._summarise(path, heading, text, still))
+
+    def _summarise(self, path: Path, heading: str, text: str, still: _Still) -> int | None:
         data = files.read(path)
         span = next((span for span in _spans(data) if span.heading == heading and heading), None)
         if span is None:
@@ -407,10 +416,11 @@ class Transcripts:
         summary = _encode(f"{SUMMARY} {lines}\n\n")
         above = _OLD_SUMMARY.sub(b"", body[:end], count=1).lstrip(b"\r\n")
         new = data[: span.body] + b"\n" + summary + above + body[end:] + data[span.end :]
-        files.replace(path, new)
-        return len(new) - len(data)
+        return len(new) - len(data) if files.replace(path, new, still=still) else None
 
-    def _write_after_reading(self, path: Path, turn: bytes, record: TurnRecord, known: Known) -> Written:
+    def _write_after_reading(
+        self, path: Path, turn: bytes, record: TurnRecord, known: Known, still: _Still
+    ) -> Written | None:
         data = files.read(path)
         marked = min(known.size or 0, len(data))
 
@@ -421,6 +431,8 @@ class Transcripts:
                 return self._written(path, plan, data, marked + len(plan.payload))
             # Some file systems fill up with NULs at a power cut.
             if plan.payload.startswith(tail.rstrip(b"\0")):
+                if not still():
+                    return None
                 os.truncate(path, marked)
                 data = data[:marked]
 
@@ -435,8 +447,8 @@ class Transcripts:
             _append(path, plan.payload)
             if not data:
                 files.sync_folder(path.parent)
-        else:
-            files.replace(path, new)
+        elif not files.replace(path, new, still=still):
+            return None
         return self._written(path, plan, new, len(new))
 
     def _written(self, path: Path, plan: _Plan, data: bytes, size: int) -> Written:
@@ -472,6 +484,19 @@ class Transcripts:
             self._ends[path] = end
             if len(self._ends) > _MOST_REMEMBERED:
                 del self._ends[next(iter(self._ends))]
+
+
+def _unless_written_to(path: Path, work: Callable[[_Still], T | None]) -> T:
+    """What `work` on a file comes to; None if somebody has saved it since: then it is done again with what they wrote.
+
+    It is given what tells whether the file is still as it was.
+    """
+    for _ in range(_MOST_TRIES):
+        stamp = files.stamp(path)
+        done = work(lambda: files.stamp(path) == stamp)  # noqa: B023 - called at once
+        if done is not None:
+            return done
+    raise OSError(f"{path.name} of {path.parent.name!r} is being written to all the time by something else")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -384,3 +384,51 @@ def test_forgetting_takes_what_stands_in_a_folder_s_place(transcripts: Transcrip
         folder.symlink_to(folder if stands == "a link to itself" else "nowhere")
     transcripts.forget(ANNA)
     assert not os.path.lexists(folder)
+
+
+@pytest.mark.parametrize("what", ["a turn", "a summary"])
+def test_what_somebody_adds_while_the_file_is_written_anew_is_not_lost(
+    transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    first = transcripts.write(turn("one"), Known())
+    path, fsync = first.path, os.fsync
+    path.write_bytes(path.read_bytes() + b"eggs\n")
+
+    def saved_meanwhile(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        with path.open("ab") as file:
+            file.write(b"milk\n")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", saved_meanwhile)
+    if what == "a turn":
+        transcripts.write(turn("two"), after(first))
+    else:
+        transcripts.summarise(ANNA, DAY, first.heading, "two")
+    text = path.read_text()
+    assert [word for word in ("one", "two", "eggs", "milk") if text.count(word) == 1] == [
+        "one",
+        "two",
+        "eggs",
+        "milk",
+    ]
+
+
+def test_a_file_that_is_never_left_alone_is_written_to_later(
+    transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = transcripts.write(turn("one"), Known())
+    path, fsync = first.path, os.fsync
+    path.write_bytes(path.read_bytes() + b"eggs\n")
+
+    def saved_meanwhile(descriptor: int) -> None:
+        with path.open("ab") as file:
+            file.write(b"milk\n")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", saved_meanwhile)
+    with pytest.raises(OSError, match="written to all the time"):
+        transcripts.write(turn("two"), after(first))
+    monkeypatch.setattr(os, "fsync", fsync)
+    transcripts.write(turn("two"), after(first))
+    assert path.read_text().count("two") == 1
