@@ -7,6 +7,7 @@ from functools import partial
 
 from adapters.base import Chat, Update
 from bot.events import Variables
+from bot.wording import plain
 from memory.index import everywhere
 from memory.transcripts import PRIVATE_THREAD, Place
 
@@ -31,6 +32,18 @@ def may_be_told(variables: Variables, place: Place | None) -> bool:
 def reach(variables: Variables) -> Callable[[Place | None], bool]:
     """`may_be_told` for one who asks; in private it is `everywhere`, which the index need not ask for each place."""
     return everywhere if variables.private else partial(may_be_told, variables)
+
+
+def within(allowed: Callable[[Place | None], bool], chat: str) -> Callable[[Place | None], bool]:
+    """Of the places that are allowed those that are meant: `private`, or a group by its id or by words of its title."""
+    wanted = plain(chat)
+
+    def meant(place: Place | None) -> bool:
+        if place is None:
+            return wanted == "private" and allowed(None)
+        return (wanted in plain(place.title) or wanted == plain(place.chat_id)) and allowed(place)
+
+    return meant if wanted else allowed
 
 
 def place_of(chat: Chat) -> Place | None:

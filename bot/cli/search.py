@@ -26,12 +26,21 @@ PATIENCE = 15.0  # seconds for the embedding model: nobody waits for a turn here
 @click.option("--from", "start", metavar="DATE", help="Only from that day on (2026-01-31, today, yesterday).")
 @click.option("--to", "end", metavar="DATE", help="Only until that day.")
 @click.option(
+    "--chat", default="", help="Only what was said in that group (its title or id), or only private."
+)
+@click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="So many passages."
 )
 @click.argument("user")
 @click.argument("words", nargs=-1, required=True)
 def search(
-    path: Path | None, start: str | None, end: str | None, limit: int, user: str, words: tuple[str, ...]
+    path: Path | None,
+    start: str | None,
+    end: str | None,
+    chat: str,
+    limit: int,
+    user: str,
+    words: tuple[str, ...],
 ) -> None:
     """Print what USER said and was told that has WORDS, what fits best first.
 
@@ -41,10 +50,11 @@ def search(
     from bot.events import Variables
     from bot.excerpts import excerpts
     from bot.logs import to_standard_error
+    from bot.scope import within
     from bot.tools.base import ToolProblem
     from bot.tools.history import render_section
     from bot.tools.search import AROUND_CHARS, MESSAGE_CHARS, days
-    from memory.index import Index
+    from memory.index import Index, everywhere
     from memory.transcripts import Transcripts
 
     to_standard_error()
@@ -57,7 +67,10 @@ def search(
             fail(f"there are no transcripts of {user!r}; `boswell history {user}` says of whom there are")
         index = Index(index_path(config), transcripts)
         meaning = _meaning(config, path, user, query)
-        found = index.search([user], query, first=first, last=last, limit=limit, meaning=meaning)
+        allowed = within(everywhere, chat)
+        found = index.search(
+            [user], query, first=first, last=last, allowed=allowed, limit=limit, meaning=meaning
+        )
     except (ToolProblem, ValueError) as exc:
         fail(str(exc), WRONG)
     if not found:

@@ -26,15 +26,20 @@ _PAGE = re.compile(r"\s+p#(\d{1,3})$")
 _DAY = r"(?:\d{4}-\d\d-\d\d|today|yesterday)"
 _RANGE = re.compile(rf"(?:^|\s)(?=\S*\w)(?P<start>{_DAY})?\.\.(?P<end>{_DAY})?(?=\s|$)", re.IGNORECASE)
 
+_CHAT = re.compile(r'(?:^|\s)in:(?:"([^"]+)"|(\S+))(?=\s|$)', re.IGNORECASE)
+
 
 async def search(ctx: CommandContext) -> Answer:
-    """`/search blue bicycle`, `/search "to the letter" begin* 2026-01-01..2026-03-31`."""
+    """`/search blue bicycle`, `/search "to the letter" begin* 2026-01-01..2026-03-31 in:"Book club"`."""
     turns = ctx.turns
     asked, number = ctx.args.strip(), 1
     if page := _PAGE.search(asked):  # what the button below asks for
         asked, number = asked[: page.start()], int(page[1])
     span = _RANGE.search(asked)
-    words = _RANGE.sub(" ", asked, count=1).strip() if span else asked
+    words = _RANGE.sub(" ", asked, count=1) if span else asked
+    place = _CHAT.search(words)
+    words = (_CHAT.sub(" ", words, count=1) if place else words).strip()
+    chat = (place[1] or place[2]) if place else ""
     if not words:
         return Answer(ctx.say("search_usage"))
     variables = await turns.variables(ctx.job.update, await turns.zone(ctx.user_id))
@@ -43,7 +48,7 @@ async def search(ctx: CommandContext) -> Answer:
         meanings = turns.setup.meanings(turns.database, turns.now, turns.metrics)
         who = variables.user_id, variables.chat_key, variables.timezone
         meaning = meanings.asked_by(*who) if meanings else None
-        found = await find(turns.index, variables, words, first, last, meaning)
+        found = await find(turns.index, variables, words, first, last, meaning, chat)
     except ToolProblem as exc:
         return Answer(str(exc))
     except MemoryFault as exc:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from bot.events import Variables
 from bot.excerpts import Excerpt, excerpts
-from bot.scope import reach
+from bot.scope import reach, within
 from bot.tools.base import AskMeaning, ToolContext, ToolProblem
 from bot.tools.history import from_elsewhere, read_day
 from memory.database import MemoryFault
@@ -39,6 +39,9 @@ async def search_history(
     ],
     start: Annotated[str | None, Field(description="Only from this day on: YYYY-MM-DD.")] = None,
     end: Annotated[str | None, Field(description="Only until this day.")] = None,
+    chat: Annotated[
+        str | None, Field(description="Only in this group, by its title or id; private: only in private.")
+    ] = None,
 ) -> str:
     """Find what this person and you said in earlier conversations, however long ago, by words; their facts as well.
 
@@ -50,7 +53,7 @@ async def search_history(
         raise RuntimeError("the runner gave no index to a tool that needs it")
     first, last = days(context.variables, context.now(), start, end)
     try:
-        found = await find(context.index, context.variables, words, first, last, context.meaning)
+        found = await find(context.index, context.variables, words, first, last, context.meaning, chat or "")
     except MemoryFault as exc:
         log.warning("search_failed", user=context.variables.user_id, problem=str(exc))
         raise ToolProblem(
@@ -80,9 +83,11 @@ async def find(
     first: Date | None,
     last: Date | None,
     meaning: AskMeaning | None = None,
+    chat: str = "",
 ) -> list[Excerpt]:
     """What the asker's files have for a query, as far as it may be told where they ask; best first.
 
+    With `chat` only what was said there: see `scope.within`.
     Where `meaning` tells in time what the query means, what means alike as well.
     """
     asked = parse(query)
@@ -92,7 +97,7 @@ async def find(
         query,
         first=first,
         last=last,
-        allowed=reach(variables),
+        allowed=within(reach(variables), chat),
         limit=PASSAGES,
         meaning=await meaning(query) if meaning and asked and not asked.exact else None,
     )

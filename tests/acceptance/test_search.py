@@ -135,6 +135,12 @@ async def test_in_a_group_nothing_of_a_private_chat_or_of_another_group_is_told(
         told = await say(h, "/search zebra")
         assert all(word in told for word in ("PRIVATE", "OTHER", "HERE", "a PRIVATE zebra"))
         assert "SOMEBODY" not in told
+        for asked in (f'/search zebra in:"{GROUP.title}"', f"/search in:{GROUP.id} zebra"):
+            told = await say(h, asked)
+            assert "HERE" in told
+            assert not any(word in told for word in ("PRIVATE", "OTHER"))
+        assert "HERE" not in await say(h, "/search zebra in:private")
+        assert await say(h, "/search zebra in:private", chat=GROUP) == sentences.SEARCH_NOTHING_HERE
         assert await say(h, "/search PRIVATE", chat=GROUP) == sentences.SEARCH_NOTHING_HERE
 
 
@@ -259,6 +265,9 @@ def test_an_operator_searches_at_the_command_line(tmp_path: Path) -> None:
     assert "zebra 2" in done.stdout
     done = boswell(tmp_path, "search", "--from", "2026-01-02", "telegram-1001", '"zebra', '2"')
     assert ("zebra 1" in done.stdout, "zebra 2" in done.stdout) == (False, True)
+    done = boswell(tmp_path, "search", "telegram-1001", "--chat", "private", "zebra")
+    assert "zebra 1" in done.stdout
+    assert boswell(tmp_path, "search", "telegram-1001", "--chat", "Book club", "zebra").stdout == ""
     done = boswell(tmp_path, "search", "telegram-1001", "okapi")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing was found.\n")
     done = boswell(tmp_path, "search", "telegram-1002", "zebra")

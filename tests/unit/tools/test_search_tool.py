@@ -154,6 +154,33 @@ async def test_in_a_group_only_what_was_said_in_that_group_is_told(desk: Desk) -
     assert "hidden" not in told
 
 
+@pytest.mark.parametrize(
+    ("chat", "found"),
+    [
+        ("Book club", {"club"}),
+        ("BOOK", {"club"}),
+        ("-100123", {"club"}),
+        ("choir", {"choir"}),
+        ("private", {"alone"}),
+        ("nowhere", set()),
+        ("", {"club", "choir", "alone"}),
+    ],
+)
+async def test_it_keeps_to_one_chat_where_that_is_wanted(desk: Desk, chat: str, found: set[str]) -> None:
+    desk.say("zebra alone", at=NOW)
+    desk.say("zebra club", at=NOW + 60, place=CLUB)
+    desk.say("zebra choir", at=NOW + 120, place=Place("telegram", "group", "-5", "Choir"))
+    told = await desk.ask("zebra", chat=chat)
+    assert {word for word in ("club", "choir", "alone") if f"zebra {word}" in told} == found
+
+
+async def test_no_chat_that_is_asked_for_opens_another_one(desk: Desk) -> None:
+    desk.say("zebra hidden")
+    desk.say("zebra hidden", at=NOW + 60, place=Place("telegram", "group", "-5", "Book club"))
+    for chat in ("private", "Book club", "-5"):
+        assert (await desk.ask("zebra", in_club(), chat=chat)).startswith("Nothing")
+
+
 async def test_a_groups_older_ids_count(desk: Desk) -> None:
     desk.say("zebra", place=Place("telegram", "group", "-55", "Book club"))
     assert (await desk.ask("zebra", in_club())).startswith("Nothing")
