@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,18 +18,12 @@ from bot import usage
 from bot.errors import LimitReached
 from bot.events import Usage
 from bot.limits import Limits
-from config.schema import LimitsConfig, Price
 from memory import links
 from memory.database import Database, Tx, open_database
+from tests.unit.bot.limits.ledger import NOON, limits, run_property
 
-NOON = datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()
 HOUR = 3600.0
-PRICES = {"main": Price(input=2, output=8)}
 ONE, OTHER, THIRD = "telegram-1", "discord-7", "slack-T1-U7"
-
-
-def limits(**keys: Any) -> Limits:
-    return Limits(LimitsConfig(**keys), PRICES, "UTC")
 
 
 def join(tx: Tx, one: str, other: str) -> None:
@@ -246,8 +239,7 @@ def test_on_no_date_do_all_ids_of_a_person_spend_more_than_one_budget(
             assert all(spent <= 1000 for spent in days.values())
             assert all(count <= 3 for count in turns.values())
 
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(run(Path(folder), test))
+    run_property(lambda folder: run(folder, test))
 
 
 async def test_who_has_an_id_in_each_zone_has_one_budget_a_day(tmp_path: Path) -> None:
