@@ -87,7 +87,7 @@ async def _history(ctx: CommandContext) -> Answer:
     if not turns.delivery.limits(update.chat).buttons:
         return Answer(text)
     pages = await asyncio.to_thread(split, text, HISTORY_PAGE)
-    number = min(int(page), len(pages)) if page.isdecimal() and int(page) else 1
+    number = min(int(page[:9]), len(pages)) if page.isdecimal() and int(page[:9]) else 1
     if number == len(pages):
         return Answer(pages[-1])
     # By its date: pressed tomorrow, today's history is yesterday's.

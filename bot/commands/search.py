@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 PAGE = 3000  # characters at a time
 _BUTTON_BYTES = 64  # of a button's command, on every platform
 
-_PAGE = re.compile(r"\s+p#(\d{1,3})$")
+_PAGE = re.compile(r"(?<!\s)\s+p#(\d{1,3})$")
 _DAY = r"(?:\d{4}-\d\d-\d\d|today|yesterday)"
 _RANGE = re.compile(rf"(?:^|\s)(?=\S*\w)(?P<start>{_DAY})?\.\.(?P<end>{_DAY})?(?=\s|$)", re.IGNORECASE)
 

@@ -167,3 +167,13 @@ def test_a_place_with_the_longest_of_titles_is_read_back() -> None:
     place = Place("telegram", "group", "-" + "9" * 60, "\u202e" * 500, "9" * 60)
     line = facts._line("I like tea.", facts.Date(2026, 7, 14), place)
     assert [(one.text, one.place) for one in facts.parse(line.encode())] == [("I like tea.", place)]
+
+
+async def test_a_command_of_any_length_is_answered_at_once(tmp_path: Path) -> None:
+    async with house(tmp_path, ScriptedModel(lambda _: "heard"), recover=False) as h:
+        await h.say("hello")
+        await h.settled()
+        await h.say(f"/search hello{' ' * 200_000}you")
+        await h.say(f"/history #{'9' * 5000}")
+        await h.settled()
+        assert ["**You:** hello" in text for text in h.texts()] == [False, True, True]
