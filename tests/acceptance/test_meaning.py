@@ -36,16 +36,6 @@ def answers(text: str = "Fine.") -> ScriptedModel:
     return ScriptedModel(lambda request: text)
 
 
-async def say(h: House, text: str, **how: Any) -> str:
-    """What is answered; nothing if nothing is."""
-    chat = how.get("chat")
-    there = chat.id if chat else how.get("user", "1")
-    before = len(h.texts(there))
-    await h.say(text, **how)
-    await h.settled()
-    return "\n".join(h.texts(there)[before:])
-
-
 async def filled(h: House, *users: str) -> None:
     """As after a while without a turn: all vectors are made."""
     for user in users or ("1",):
@@ -56,11 +46,11 @@ async def filled(h: House, *users: str) -> None:
 
 async def test_search_finds_what_means_alike(tmp_path: Path) -> None:
     async with EmbeddingServer() as server, house(tmp_path, answers(), memory=memory(tmp_path, server)) as h:
-        await say(h, "our greyhound sleeps all day")
-        assert await say(h, "/search puppy") == sentences.SEARCH_NOTHING
+        await h.ask("our greyhound sleeps all day")
+        assert await h.ask("/search puppy") == sentences.SEARCH_NOTHING
         await filled(h)
-        assert "**You:** our greyhound sleeps all day" in await say(h, "/search puppy")
-        assert await say(h, '/search "puppy"') == sentences.SEARCH_NOTHING
+        assert "**You:** our greyhound sleeps all day" in await h.ask("/search puppy")
+        assert await h.ask('/search "puppy"') == sentences.SEARCH_NOTHING
 
 
 async def test_the_tool_finds_what_means_alike_and_its_question_counts_in_the_turn(tmp_path: Path) -> None:
@@ -79,10 +69,10 @@ async def test_the_tool_finds_what_means_alike_and_its_question_counts_in_the_tu
         EmbeddingServer() as server,
         house(tmp_path, ScriptedModel(respond), memory=memory(tmp_path, server, price=1000)) as h,
     ):
-        await say(h, "our greyhound sleeps all day")
-        await say(h, "/clear")
+        await h.ask("our greyhound sleeps all day")
+        await h.ask("/clear")
         await filled(h)
-        await say(h, "what pet do I have")
+        await h.ask("what pet do I have")
         assert "our greyhound sleeps all day" in told[0]
         rows = h.rows(
             "SELECT user_id, turn_id > 0, input, state FROM usage WHERE model = 'memory.embeddings' ORDER BY id"
@@ -96,15 +86,15 @@ async def test_the_tool_finds_what_means_alike_and_its_question_counts_in_the_tu
 
 async def test_in_a_group_nothing_of_what_was_said_in_private_comes_near(tmp_path: Path) -> None:
     async with EmbeddingServer() as server, house(tmp_path, answers(), memory=memory(tmp_path, server)) as h:
-        await say(h, "my greyhound is a secret")
-        await say(h, "the hound of the club", chat=GROUP, addressed=True)
-        await say(h, "a puppy of somebody else", user="2")
+        await h.ask("my greyhound is a secret")
+        await h.ask("the hound of the club", chat=GROUP, addressed=True)
+        await h.ask("a puppy of somebody else", user="2")
         await filled(h, "1", "2")
-        told = await say(h, "/search pet", chat=GROUP)
+        told = await h.ask("/search pet", chat=GROUP)
         assert "the hound of the club" in told
         assert "secret" not in told
         assert "somebody else" not in told
-        assert "somebody else" not in await say(h, "/search pet")
+        assert "somebody else" not in await h.ask("/search pet")
 
 
 @pytest.mark.parametrize(
@@ -117,33 +107,33 @@ async def test_a_broken_provider_leaves_search_by_words_and_turns_as_they_are(
         EmbeddingServer(always=fault) as server,
         house(tmp_path, answers(), memory=memory(tmp_path, server)) as h,
     ):
-        assert await say(h, "our greyhound sleeps all day") == "Fine."
-        assert "our greyhound" in await say(h, "/search greyhounds")
+        assert await h.ask("our greyhound sleeps all day") == "Fine."
+        assert "our greyhound" in await h.ask("/search greyhounds")
         h.parts.filling.indexed("memory-1")
         await server.until(len(server.requests) + 1)
-        assert await say(h, "and so on") == "Fine."
+        assert await h.ask("and so on") == "Fine."
 
 
 async def test_what_is_missing_after_a_kill_is_made_by_the_next_process(tmp_path: Path) -> None:
     async with EmbeddingServer(Fault(), Fault(silent=True)) as server:
         async with house(tmp_path, answers(), memory=memory(tmp_path, server)) as h:
-            await say(h, "our greyhound sleeps all day")
+            await h.ask("our greyhound sleeps all day")
             h.parts.filling.indexed("memory-1")
             await server.until(2)  # and killed while it waits for the answer
         async with house(tmp_path, answers(), memory=memory(tmp_path, server)) as h:
             await filled(h)
-            assert "our greyhound" in await say(h, "/search puppy")
+            assert "our greyhound" in await h.ask("/search puppy")
 
 
 async def test_another_model_makes_all_vectors_anew(tmp_path: Path) -> None:
     async with EmbeddingServer() as server:
         async with house(tmp_path, answers(), memory=memory(tmp_path, server)) as h:
-            await say(h, "our greyhound sleeps all day")
+            await h.ask("our greyhound sleeps all day")
             await filled(h)
         async with house(tmp_path, answers(), memory=memory(tmp_path, server, model="large")) as h:
-            assert await say(h, "/search puppy") == sentences.SEARCH_NOTHING
+            assert await h.ask("/search puppy") == sentences.SEARCH_NOTHING
             await filled(h)
-            assert "our greyhound" in await say(h, "/search puppy")
+            assert "our greyhound" in await h.ask("/search puppy")
         assert [one["model"] for one in server.requests] == ["small"] * 2 + ["large"] * 3
 
 
@@ -156,16 +146,16 @@ async def test_limits_hold_back_the_past_until_the_day_is_over_and_search_goes_o
         folder.mkdir(parents=True)
         (folder / "2026-01-01.md").write_text("## 10:00:00 UTC\n\n**user:** our greyhound sleeps\n\n")
         h.parts.filling.indexed("memory-1")
-        assert "our greyhound" in await say(h, "/search greyhounds")
+        assert "our greyhound" in await h.ask("/search greyhounds")
         assert server.requests == []
 
 
 async def test_who_is_forgotten_is_in_no_vector_and_no_booking(tmp_path: Path) -> None:
     async with EmbeddingServer() as server, house(tmp_path, answers(), memory=memory(tmp_path, server)) as h:
-        await say(h, "our greyhound sleeps all day")
+        await h.ask("our greyhound sleeps all day")
         await filled(h)
-        code = (await say(h, "/forget")).split("/forget ")[1].split()[0].strip("`.")
-        await say(h, f"/forget {code}")
+        code = (await h.ask("/forget")).split("/forget ")[1].split()[0].strip("`.")
+        await h.ask(f"/forget {code}")
         async with asyncio.timeout(20):
             while h.rows("SELECT 1 FROM erasures WHERE done_at IS NULL"):
                 await h.parts.forgetting.catch_up()
@@ -178,7 +168,7 @@ async def test_who_is_forgotten_is_in_no_vector_and_no_booking(tmp_path: Path) -
 async def test_the_command_line_searches_by_meaning_and_counts_it_for_that_person(tmp_path: Path) -> None:
     async with EmbeddingServer() as server:
         async with house(tmp_path, answers(), memory=memory(tmp_path, server)) as h:
-            await say(h, "our greyhound sleeps all day")
+            await h.ask("our greyhound sleeps all day")
             await filled(h)
         (tmp_path / "boswell.yaml").write_text(
             f"data_dir: {tmp_path}\nmemory: {{dir: {tmp_path}/memory, embeddings: {{provider: openai, model: small, "

@@ -55,11 +55,7 @@ def open_house(folder: Path, clock: Clock, model: Any = None, **sections: Any) -
 
 async def ask(h: House, text: str, user: str = "1", chat: Chat | None = None, **more: Any) -> str:
     """What is said back."""
-    where = (chat or Chat("memory", user)).id
-    before = len(h.texts(where))
-    await h.say(text, user, chat, addressed=True, **more)
-    await h.settled()
-    return "\n".join(h.texts(where)[before:])
+    return await h.ask(text, user, chat, addressed=True, **more)
 
 
 async def wait(h: House, clock: Clock, seconds: float) -> None:

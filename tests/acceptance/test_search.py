@@ -18,7 +18,7 @@ from bot.events import ToolCall, UserSaid
 from bot.indexing import Indexing
 from bot.models.base import ModelRequest
 from bot.models.demo import DemoModel
-from tests.fakes.house import House, house
+from tests.fakes.house import house
 from tests.fakes.memory_adapter import MemoryAdapter
 from tests.fakes.record import environ
 from tests.fakes.scripted_model import ScriptedModel
@@ -31,39 +31,29 @@ class Quick(DemoModel):
     pause = 0.0
 
 
-async def say(h: House, text: str, **how: Any) -> str:
-    """What is answered; nothing if nothing is."""
-    chat = how.get("chat")
-    there = chat.id if chat else how.get("user", "1")
-    before = len(h.texts(there))
-    await h.say(text, **how)
-    await h.settled()
-    return "\n".join(h.texts(there)[before:])
-
-
 def answers(text: str = "Fine.") -> ScriptedModel:
     return ScriptedModel(lambda request: text)
 
 
 async def test_search_finds_what_was_said_a_moment_ago_and_after_clear(tmp_path: Path) -> None:
     async with house(tmp_path, answers()) as h:
-        await say(h, "My bicycle is blue.")
-        await say(h, "The weather is fine.")
-        await say(h, "/clear")
-        told = await say(h, "/search bicycles")
+        await h.ask("My bicycle is blue.")
+        await h.ask("The weather is fine.")
+        await h.ask("/clear")
+        told = await h.ask("/search bicycles")
         assert "**You:** My bicycle is blue." in told
         assert "**Boswell:** Fine." in told
         assert "weather" in told  # it stands next to it
-        assert await say(h, "/search zebra") == sentences.SEARCH_NOTHING
-        assert await say(h, "/search") == sentences.SEARCH_USAGE
-        assert await say(h, "/search 2026-01-01..") == sentences.SEARCH_USAGE
+        assert await h.ask("/search zebra") == sentences.SEARCH_NOTHING
+        assert await h.ask("/search") == sentences.SEARCH_USAGE
+        assert await h.ask("/search 2026-01-01..") == sentences.SEARCH_USAGE
 
 
 async def test_a_search_itself_is_no_part_of_the_history(tmp_path: Path) -> None:
     async with house(tmp_path, answers()) as h:
-        await say(h, "hello")
-        await say(h, "/search zebra")
-        assert await say(h, "/search zebra") == sentences.SEARCH_NOTHING
+        await h.ask("hello")
+        await h.ask("/search zebra")
+        assert await h.ask("/search zebra") == sentences.SEARCH_NOTHING
 
 
 @pytest.mark.parametrize(
@@ -82,23 +72,23 @@ async def test_the_days_may_be_said(tmp_path: Path, span: str, found: set[int]) 
         (folder / f"2026-01-0{day}.md").write_text(f"## 10:00:00 UTC\n\n**user:** zebra {day}\n\n")
     async with house(tmp_path, answers()) as h:
         for asked in (f"/search zebra {span}", f"/search {span} zebra"):
-            told = await say(h, asked)
+            told = await h.ask(asked)
             assert {day for day in range(1, 5) if f"zebra {day}" in told} == found
-        assert "range is empty" in await say(h, "/search zebra 2026-02-01..2026-01-01")
-        assert "is no date" in await say(h, "/search zebra 2026-02-31..")
+        assert "range is empty" in await h.ask("/search zebra 2026-02-01..2026-01-01")
+        assert "is no date" in await h.ask("/search zebra 2026-02-31..")
 
 
 async def test_a_long_list_goes_on_by_its_button(tmp_path: Path) -> None:
     async with house(tmp_path, answers("word " * 100), limits={"turns_per_minute": None}) as h:
         for number in range(12):
-            await say(h, f"zebra {number} " + "and so on " * 50)
-            await say(h, "/clear")
-        told = [await say(h, "/search zebra")]
+            await h.ask(f"zebra {number} " + "and so on " * 50)
+            await h.ask("/clear")
+        told = [await h.ask("/search zebra")]
         while buttons := h.adapter.buttons[list(h.adapter.messages["1"])[-1]]:
             [button] = buttons
             assert button.label == sentences.MORE_BUTTON
             command, args = parse_command(f"/{button.command}")
-            told.append(await say(h, f"/{button.command}", command=command, args=args))
+            told.append(await h.ask(f"/{button.command}", command=command, args=args))
         assert len(told) >= 2
         assert all("\n".join(told).count(f"zebra {number} ") == 1 for number in range(12))
 
@@ -114,34 +104,34 @@ async def test_where_no_button_can_be_a_command_says_how_it_goes_on(
         tmp_path, answers("word " * 100), adapter=adapter, limits={"turns_per_minute": None}
     ) as h:
         for number in range(12):
-            await say(h, f"zebra {number} " + "and so on " * 50)
-            await say(h, "/clear")
-        told = await say(h, f"/search {words}")
+            await h.ask(f"zebra {number} " + "and so on " * 50)
+            await h.ask("/clear")
+        told = await h.ask(f"/search {words}")
         assert told.endswith(f"/search {words} p#2")
-        assert "zebra" in await say(h, told[told.rindex("/search") :])
+        assert "zebra" in await h.ask(told[told.rindex("/search") :])
 
 
 async def test_in_a_group_nothing_of_a_private_chat_or_of_another_group_is_told(tmp_path: Path) -> None:
     async with house(tmp_path, answers(), groups={"window": 0}) as h:
-        await say(h, "zebra PRIVATE")
-        await say(h, "zebra OTHER", chat=OTHER, addressed=True)
-        await say(h, "zebra SOMEBODY", user="2", chat=GROUP, addressed=True)
-        await say(h, "zebra HERE", chat=GROUP, addressed=True)
-        await say(h, "/facts add a PRIVATE zebra")
+        await h.ask("zebra PRIVATE")
+        await h.ask("zebra OTHER", chat=OTHER, addressed=True)
+        await h.ask("zebra SOMEBODY", user="2", chat=GROUP, addressed=True)
+        await h.ask("zebra HERE", chat=GROUP, addressed=True)
+        await h.ask("/facts add a PRIVATE zebra")
         for asked in ("/search zebra", '/search "zebra"', "/search zeb* PRIVATE OTHER SOMEBODY"):
-            told = await say(h, asked, chat=GROUP)
+            told = await h.ask(asked, chat=GROUP)
             assert "HERE" in told
             assert not any(word in told for word in ("PRIVATE", "OTHER", "SOMEBODY"))
-        told = await say(h, "/search zebra")
+        told = await h.ask("/search zebra")
         assert all(word in told for word in ("PRIVATE", "OTHER", "HERE", "a PRIVATE zebra"))
         assert "SOMEBODY" not in told
         for asked in (f'/search zebra in:"{GROUP.title}"', f"/search in:{GROUP.id} zebra"):
-            told = await say(h, asked)
+            told = await h.ask(asked)
             assert "HERE" in told
             assert not any(word in told for word in ("PRIVATE", "OTHER"))
-        assert "HERE" not in await say(h, "/search zebra in:private")
-        assert await say(h, "/search zebra in:private", chat=GROUP) == sentences.SEARCH_NOTHING_HERE
-        assert await say(h, "/search PRIVATE", chat=GROUP) == sentences.SEARCH_NOTHING_HERE
+        assert "HERE" not in await h.ask("/search zebra in:private")
+        assert await h.ask("/search zebra in:private", chat=GROUP) == sentences.SEARCH_NOTHING_HERE
+        assert await h.ask("/search PRIVATE", chat=GROUP) == sentences.SEARCH_NOTHING_HERE
 
 
 FORGED = [
@@ -169,11 +159,11 @@ async def test_a_forged_argument_finds_nobody_elses_words(
 
     model = ScriptedModel(script)
     async with house(tmp_path, model, groups={"window": 0}) as h:
-        await say(h, "a BLUE elephant", user="2")
-        await say(h, "a BLUE elephant", user="2", chat=GROUP, addressed=True)
-        await say(h, "hello", user="1")
+        await h.ask("a BLUE elephant", user="2")
+        await h.ask("a BLUE elephant", user="2", chat=GROUP, addressed=True)
+        await h.ask("hello", user="1")
         asked = len(model.requests)
-        told = await say(h, "spy", user="1", chat=chat, addressed=True)
+        told = await h.ask("spy", user="1", chat=chat, addressed=True)
         assert len(model.requests) == asked + 2
         assert "BLUE" not in told
         assert "BLUE" not in json.dumps([*map(str, model.requests[asked:])])
@@ -190,22 +180,22 @@ async def test_a_forged_argument_finds_nobody_elses_words(
 )
 async def test_the_demo_model_searches_when_it_is_asked_in_plain_words(tmp_path: Path, question: str) -> None:
     async with house(tmp_path, Quick("main")) as h:
-        await say(h, "My bicycle has seven gears.")
-        await say(h, "/clear")
-        told = await say(h, question)
+        await h.ask("My bicycle has seven gears.")
+        await h.ask("/clear")
+        told = await h.ask(question)
         assert "> **You:** My bicycle has seven gears." in told
 
 
 async def test_files_edited_while_it_runs_are_the_truth_at_once(tmp_path: Path) -> None:
     async with house(tmp_path, answers()) as h:
-        await say(h, "zebra one")
-        assert "zebra one" in await say(h, "/search zebra")
+        await h.ask("zebra one")
+        assert "zebra one" in await h.ask("/search zebra")
         [path] = (tmp_path / "memory" / "memory-1").iterdir()
         path.write_text(path.read_text().replace("zebra one", "okapi two"))
-        assert await say(h, "/search zebra") == sentences.SEARCH_NOTHING
-        assert "okapi two" in await say(h, "/search okapi")
+        assert await h.ask("/search zebra") == sentences.SEARCH_NOTHING
+        assert "okapi two" in await h.ask("/search okapi")
         path.unlink()
-        assert await say(h, "/search okapi") == sentences.SEARCH_NOTHING
+        assert await h.ask("/search okapi") == sentences.SEARCH_NOTHING
 
 
 async def test_what_was_said_is_indexed_before_anybody_searches(
@@ -219,7 +209,7 @@ async def test_what_was_said_is_indexed_before_anybody_searches(
 
     monkeypatch.setattr("bot.app.Indexing", keeper)
     async with house(tmp_path, answers()) as h:
-        await say(h, "zebra one")
+        await h.ask("zebra one")
         await keepers[0].idle()
         with closing(sqlite3.connect(tmp_path / "index" / "memory-1.db")) as index:
             assert index.execute("SELECT text FROM units ORDER BY id").fetchall() == [
@@ -232,10 +222,10 @@ async def test_what_keeps_it_from_searching_is_told_in_a_sentence_and_nothing_el
     tmp_path: Path,
 ) -> None:
     async with house(tmp_path, answers()) as h:
-        await say(h, "zebra one")
+        await h.ask("zebra one")
         (tmp_path / "index" / "memory-1.db").mkdir(parents=True)
-        assert await say(h, "/search zebra") == sentences.SEARCH_FAILED
-        assert await say(h, "hello") == "Fine."
+        assert await h.ask("/search zebra") == sentences.SEARCH_FAILED
+        assert await h.ask("hello") == "Fine."
 
 
 def boswell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

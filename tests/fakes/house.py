@@ -63,6 +63,14 @@ class House:
         await self.hand_in(update)
         return update
 
+    async def ask(self, text: str, user: str = "1", chat: Chat | None = None, **more: Any) -> str:
+        """Say it; what is answered in that chat on the first platform, and nothing if nothing is."""
+        there = (chat or Chat("memory", user)).id
+        before = len(self.texts(there))
+        await self.say(text, user, chat, **more)
+        await self.settled()
+        return "\n".join(self.texts(there)[before:])
+
     async def hand_in(self, *updates: Update) -> None:
         await self.parts.engine.accept([Received(u.source, u.key, u) for u in updates])
 
