@@ -65,6 +65,8 @@ DELIVER = 2.0  # and for replies that are ready
 CLOSE = 1.5  # and for each connection
 EXIT = 9.5  # after which the process ends, whatever still runs
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0  # seconds between starts of an adapter that failed
+TIDY_FIRST = 60.0  # seconds until what is too old goes: some processes live for minutes, and the first answers come before it
+TIDY = 86400.0  # and between two times
 KEEP_ROWS = 7 * 86400.0  # seconds; no platform repeats an update after more than a day
 
 
@@ -476,8 +478,9 @@ def prune(tx: Tx, at: float) -> None:
 
 async def _keep_house(database: Database, turns: Turns) -> None:
     """Once a day, let go of old rows, and of what the configuration wants to be kept no longer."""
+    wait = TIDY_FIRST
     while True:
-        await asyncio.sleep(3600)  # not at start: it would compete with the first answers
+        await asyncio.sleep(wait)
         try:
             await database.write(lambda tx: prune(tx, time.time()))
             await keep_to(turns)
@@ -485,7 +488,7 @@ async def _keep_house(database: Database, turns: Turns) -> None:
             log.error("database_failed", what="letting go of old rows", problem=str(exc))
         except OSError as exc:
             log.error("old_files_not_listed", problem=exc.strerror or type(exc).__name__)
-        await asyncio.sleep(86400 - 3600)
+        wait = TIDY
 
 
 async def _lease(stack: AsyncExitStack, config: Config, name: str) -> None:

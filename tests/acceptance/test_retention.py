@@ -8,12 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from adapters.base import Chat, Received
+from bot import app
 from bot.retention import keep_to
 from memory.transcripts import Transcripts
 from tests.fakes.house import House, house
+from tests.fakes.model_server import Reply
+from tests.fakes.running import running
 from tests.fakes.scripted_model import ScriptedModel
 
 DAY = 86400.0
@@ -156,3 +160,15 @@ async def test_of_many_days_and_conversations_all_go_and_what_others_put_there_s
         assert (days(tmp_path), days(tmp_path, "2")) == ([], [])
         assert (tmp_path / "memory" / "memory-2" / "notes.txt").read_text() == "mine"
         assert count(tmp_path, "SELECT count(*) FROM streams") == 0
+
+
+async def test_a_process_that_lives_for_minutes_lets_go_of_what_is_too_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert app.TIDY_FIRST <= 60
+    monkeypatch.setattr(app, "TIDY_FIRST", 0.0)
+    old = tmp_path / "data" / "memory" / "telegram-1" / "2001-01-01.md"
+    old.parent.mkdir(parents=True)
+    old.write_text("## 10:00:00 UTC\n\n**user:** hi\n\n")
+    async with running(tmp_path, lambda _: Reply(("heard",)), memory={"retention_days": 30}) as b:
+        await b.until(lambda: not old.exists())
