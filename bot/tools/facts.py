@@ -50,7 +50,8 @@ async def remember(
         str, Field(description="The person's own words that say so, copied exactly from what they wrote.")
     ],
     replaces: Annotated[
-        str | None, Field(description="Id of the fact that this one changes; it is kept as a former one.")
+        str | None,
+        Field(description="Id of the fact that this one changes, or its words; it is kept as a former one."),
     ] = None,
 ) -> str:
     """Keep a fact about the person who asks, for good: when they ask you to remember something, or correct what you know.
@@ -202,8 +203,8 @@ def write(
     known = next((one for one in _saying(here, text) if one.user_id == owner), None)
     old: list[Kept] = []
     if replaces and replaces.strip():
-        old = named(here, replaces)
-        if not old:
+        old = named(here, replaces) or _one_with(here, replaces, text)
+        if not (old or known):  # known: it was replaced before a crash
             raise ToolProblem(
                 f"Nothing was written: there is no fact {replaces.strip()[:40]!r} here that could be replaced. "
                 "recall_facts tells the ids."
@@ -220,6 +221,13 @@ def write(
         if one.user_id == owner:
             return one
     raise ToolProblem("Nothing was kept: the list of facts was changed by somebody else in that moment.")
+
+
+def _one_with(facts: Sequence[Kept], words: str, text: str) -> list[Kept]:
+    """Those that hold and have the words, if all of them are one fact, and another one than `text`."""
+    found = [one for one in facts if one.fact.valid and was_said(words, one.fact.text)]
+    texts = {plain(one.fact.text) for one in found} - {plain(text)}
+    return [one for one in found if plain(one.fact.text) in texts] if len(texts) == 1 else []
 
 
 def _saying(facts: Sequence[Kept], text: str) -> list[Kept]:

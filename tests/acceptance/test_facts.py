@@ -371,7 +371,7 @@ async def test_the_demo_model_remembers_recalls_replaces_and_forgets(tmp_path: P
         assert "I like tea" in await answer(h, "Remember that I like tea.")
         await answer(h, "/clear")
         assert "I like tea" in await answer(h, "What do you know about me?")
-        await answer(h, "remember that I like coffee instead of I like tea")
+        await answer(h, "remember that I like coffee instead of tea")
         assert written(h) == ["I like coffee"]
         known = await answer(h, "so what do you know about me?")
         assert "coffee" in known

@@ -114,6 +114,19 @@ async def test_a_call_that_runs_again_writes_once_and_says_the_same(tmp_path: Pa
     assert held(tmp_path) == [("I like tea", True), ("I like coffee", False)]
 
 
+async def test_what_is_replaced_may_be_named_by_words_that_fit_one_fact_alone(tmp_path: Path) -> None:
+    await keep(tmp_path, "I like coffee")
+    await keep(tmp_path, "I have a cat")
+    asks = context(tmp_path, "I like green tea")
+    arguments = {"fact": "I like green tea", "quote": "I like green tea", "replaces": "coffee"}
+    first = await call(asks, "remember", **arguments)
+    assert await call(asks, "remember", **arguments) == first, "as after a crash"
+    assert held(tmp_path) == [("I like green tea", True), ("I like coffee", False), ("I have a cat", True)]
+    asks = context(tmp_path, "I ski")
+    with pytest.raises(ToolProblem, match="no fact"):
+        await call(asks, "remember", fact="I ski", quote="I ski", replaces="I")
+
+
 async def test_a_fact_that_is_known_in_other_spelling_is_not_written_again(tmp_path: Path) -> None:
     await keep(tmp_path, "I like tea.")
     await keep(tmp_path, "i LIKE tea")
