@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from adapters.base import Chat, Person, Unavailable
-from bot import own, triggers
+from bot import own
+from bot.app import KEEP_ROWS
 from bot.cli import main
 from bot.errors import ModelUnavailable
 from bot.events import ToolCall
@@ -25,7 +26,6 @@ from config.checks import is_group
 from config.schema import ScheduleConfig
 from memory import people, schedules
 from memory.database import Tx, open_database
-from memory.schedules import Schedule
 from tests.fakes.clock import Clock, at
 from tests.fakes.fired import add
 from tests.fakes.house import House, house
@@ -62,26 +62,8 @@ async def remind(
     **more: Any,
 ) -> int:
     """Set a reminder, as the tools and the command do."""
-    chat = chat or Chat("telegram", person.id.partition("-")[2])
-    now = house.parts.turns.now()
-    zone = more.pop("zone", "UTC")
-    first = triggers.next_after(trigger, zone, now)
-    assert first is not None
-    schedule = Schedule(
-        kind="reminder",
-        platform=chat.platform,
-        user_id=person.id,
-        person=asdict(person),
-        chat=asdict(chat),
-        chat_key=chat.key,
-        text=text,
-        trigger=triggers.dump(trigger),
-        zone=zone,
-        next_at=first,
-        created_at=now,
-        **more,
-    )
-    return await house.database.write(lambda tx: schedules.add(tx, schedule))
+    now, zone = house.parts.turns.now(), more.pop("zone", "UTC")
+    return await house.database.write(lambda tx: add(tx, person, trigger, zone, now, text, chat, **more))
 
 
 async def until(house: House, clock: Clock, time: float) -> None:
@@ -397,6 +379,18 @@ async def test_a_clock_that_is_set_back_doubles_nothing_and_drops_nothing(
         await wake(h, clock, at("2026-03-02 08:30"))
         await until(h, clock, at("2026-03-02 11:30"))
         assert len(h.texts()) == 4  # 10 and 11
+
+
+async def test_a_clock_that_is_not_set_yet_brings_nothing_a_second_time(
+    tmp_path: Path, clock: Clock, model: ScriptedModel
+) -> None:
+    rent = {"cron": "1 7 2 * *", "text": "Rent", "to": "telegram-1"}
+    for time in (MONDAY, MONDAY + 60, MONDAY + 20 * 86400, 3600.0, MONDAY + 20 * 86400 + 60):
+        clock.time = time
+        async with house(tmp_path, model, adapter=telegram(), now=clock, schedules={"rent": rent}) as h:
+            await wake(h, clock, time)
+            assert h.texts() == (["Rent"] if time == MONDAY + 60 else [])
+            await h.database.write(lambda tx: tx.run("inbox_prune", before=clock() - KEEP_ROWS))
 
 
 async def test_a_clock_that_was_ahead_for_a_while_drops_no_time_that_really_comes(

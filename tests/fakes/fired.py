@@ -26,10 +26,17 @@ from tests.fakes.scripted_model import ScriptedModel
 
 
 def add(
-    tx: Tx, person: Person, trigger: Trigger, zone: str, now: float, text: str = "Tea", **more: Any
+    tx: Tx,
+    person: Person,
+    trigger: Trigger,
+    zone: str,
+    now: float,
+    text: str = "Tea",
+    chat: Chat | None = None,
+    **more: Any,
 ) -> int:
-    """Set a reminder in the person's private chat."""
-    chat = Chat(person.id.partition("-")[0], person.id.partition("-")[2])
+    """Set a reminder, in the person's private chat unless another is given."""
+    chat = chat or Chat(person.id.partition("-")[0], person.id.partition("-")[2])
     first = triggers.next_after(trigger, zone, now)
     assert first is not None
     return schedules.add(
