@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 LOOK = 30.0  # seconds between two looks at least: the clock may be set, and other processes set reminders
 RETRY = 5.0  # seconds, where the database failed
 IN_TIME = 60.0  # seconds late that never count as missed
+FIRST_DAY = 1_767_225_600.0  # 2026-01-01: a clock that shows an earlier time is not set yet, as when a machine has just started
 STUCK = 30.0  # seconds that a reply waits, after which the next one would come on top of it
 BATCH = 100  # firings in one transaction
 MOST_WAITING = 300  # firings of a platform that wait to be worked on, before more are entered
@@ -122,6 +123,8 @@ class Scheduler:
     async def sweep(self, platform: str) -> float | None:
         """Fire all that is due on a platform by now; when something is due there next."""
         at = self._now()
+        if at < FIRST_DAY:
+            return None
         await self._apply(platform, at)
         await self._readmit(platform)
         while True:

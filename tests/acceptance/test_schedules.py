@@ -385,11 +385,11 @@ async def test_a_clock_that_is_not_set_yet_brings_nothing_a_second_time(
     tmp_path: Path, clock: Clock, model: ScriptedModel
 ) -> None:
     rent = {"cron": "1 7 2 * *", "text": "Rent", "to": "telegram-1"}
-    for time in (MONDAY, MONDAY + 60, MONDAY + 20 * 86400, 3600.0, MONDAY + 20 * 86400 + 60):
-        clock.time = time
+    for moment in (MONDAY, MONDAY + 60, MONDAY + 20 * 86400, 3600.0, MONDAY + 20 * 86400 + 60):
+        clock.time = moment
         async with house(tmp_path, model, adapter=telegram(), now=clock, schedules={"rent": rent}) as h:
-            await wake(h, clock, time)
-            assert h.texts() == (["Rent"] if time == MONDAY + 60 else [])
+            await wake(h, clock, moment)
+            assert h.texts() == (["Rent"] if moment == MONDAY + 60 else [])
             await h.database.write(lambda tx: tx.run("inbox_prune", before=clock() - KEEP_ROWS))
 
 
