@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from bot import scheduler, times, triggers
 from bot.commands.base import Answer, CommandContext
+from bot.setup import Setup
 from config.checks import SUBSCRIBERS
 from config.schema import ScheduleConfig
 from memory import links, schedules
@@ -18,16 +19,17 @@ async def subscribe(ctx: CommandContext) -> Answer:
     turns, update, name = ctx.turns, ctx.job.update, ctx.args.strip().lower()
     if update.chat.kind != "private":
         return Answer(ctx.say("private_only"))
-    offered = {name: config for name, config in turns.setup.schedules.items() if config.to == SUBSCRIBERS}
     if not name:
-        return Answer(await _list(ctx, offered))
-    if name not in offered:
-        return Answer(ctx.say("subscribe_unknown"))
-    at, zone = turns.now(), turns.setup.timezone
+        return Answer(await _list(ctx))
+    at = turns.now()
 
     def join(tx: Tx) -> str:
+        # As the configuration is now: the rows of another one may just have been put in order
+        config = _offered(turns.setup).get(name)
+        if config is None:
+            return ctx.say("subscribe_unknown")
         wish = Subscription(name, ctx.user_id, asdict(update.person), asdict(update.chat))
-        row = scheduler.row(name, offered[name], update.person, update.chat, zone, at)
+        row = scheduler.row(name, config, update.person, update.chat, turns.setup.timezone, at)
         if schedules.subscribe(tx, wish, at):
             schedules.add(tx, row)
         return ctx.say(
@@ -50,7 +52,12 @@ async def unsubscribe(ctx: CommandContext) -> Answer:
     return Answer(leave)
 
 
-async def _list(ctx: CommandContext, offered: dict[str, ScheduleConfig]) -> str:
+def _offered(setup: Setup) -> dict[str, ScheduleConfig]:
+    return {name: config for name, config in setup.schedules.items() if config.to == SUBSCRIBERS}
+
+
+async def _list(ctx: CommandContext) -> str:
+    offered = _offered(ctx.turns.setup)
     if not offered:
         return ctx.say("subscriptions_none")
     mine = await ctx.turns.database.read(

@@ -17,6 +17,9 @@ from adapters.base import Chat, Person, Unavailable
 from bot import own
 from bot.app import KEEP_ROWS
 from bot.cli import main
+from bot.commands.base import CommandContext
+from bot.commands.subscribing import subscribe
+from bot.engine import Job
 from bot.errors import ModelUnavailable
 from bot.events import ToolCall
 from bot.models.base import ModelRequest
@@ -498,6 +501,20 @@ async def test_each_subscriber_gets_their_own_turn_until_they_end_it(
             "You have not subscribed to that. /subscribe lists what there is.",
         ]
         assert h.texts("2")[2:] == ["Done."] * 2
+
+
+async def test_who_subscribes_while_the_configuration_changes_gets_what_it_says_then(
+    tmp_path: Path, clock: Clock, model: ScriptedModel
+) -> None:
+    news = {"cron": "0 9 * * *", "prompt": "What is new?", "to": "subscribers"}
+    async with house(tmp_path, model, adapter=telegram(), now=clock, schedules={"news": news}) as h:
+        turns, update = h.parts.turns, h.update("/subscribe news", "", Chat("telegram", "1"), person=ANNA)
+        answer = await subscribe(CommandContext(turns, Job(1, "", "command", update)))
+        turns.setup.schedules = {}
+        await h.parts.scheduler.sweep("telegram")
+        assert callable(answer.text)
+        assert "nothing of that name" in await h.database.write(answer.text)
+        assert h.rows("SELECT count(*) FROM schedules") == [(0,)]
 
 
 async def test_a_person_who_never_wrote_is_waited_for_where_their_chat_is_not_known(
