@@ -53,6 +53,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, secrets: bool = True)
         notes.append("The console is started alone, because no adapters are named.")
     if document.values.setdefault("models", {}) == {}:
         notes.append(_take_offered_model(document, environ))
+    _name_models(document)
     check(document)
     _read_prompt(document, folder)
     try:
@@ -107,6 +108,16 @@ def _take_offered_model(document: Document, environ: Mapping[str, str]) -> str:
     resolve(offered, environ, Path())
     document.values.update(offered.values)
     return note
+
+
+def _name_models(document: Document) -> None:
+    """Take the provider, and its model, where they are left out; what a server of one's own has only its operator knows."""
+    models, offered = document.values.get("models"), {provider: model for _, provider, model in _OFFERS}
+    for model in models.values() if isinstance(models, dict) else ():
+        if isinstance(model, dict):
+            provider = model.setdefault("provider", "openai")
+            if isinstance(provider, str) and provider in offered and "base_url" not in model:
+                model.setdefault("model", offered[provider])
 
 
 def _read_prompt(document: Document, folder: Path) -> None:

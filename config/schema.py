@@ -54,10 +54,10 @@ class Price(Section):
 
 
 class ModelConfig(Section):
-    provider: Literal["openai", "azure", "anthropic", "demo"]
+    provider: Literal["openai", "azure", "anthropic", "demo"] = "openai"
     """openai (and every compatible server), azure, anthropic, or the built-in demo model."""
     model: str = ""
-    """The provider's name of the model; for azure the deployment."""
+    """The provider's name of the model; for azure the deployment. Left out, gpt-5-nano or claude-haiku-5-5."""
     api_key: SecretStr | None = None
     """The provider's key: ${NAME} or file:PATH, never the key itself in a file that others read.
 

@@ -266,6 +266,31 @@ def test_a_referenced_bare_id_is_completed_by_its_reference() -> None:
     assert problem.instead == "write telegram-${OWNER}"
 
 
+# Models
+
+
+@pytest.mark.parametrize(
+    ("written", "provider", "model"),
+    [
+        ("{api_key: k}", "openai", "gpt-5-nano"),
+        ("{api_key: k, model: o9}", "openai", "o9"),
+        ("{provider: anthropic, api_key: k}", "anthropic", "claude-haiku-5-5"),
+        ("{provider: anthropic, api_key: k, model: null}", "anthropic", "claude-haiku-5-5"),
+        ("{provider: demo}", "demo", ""),
+    ],
+)
+def test_a_model_without_a_name_is_the_one_that_the_environment_would_offer(
+    written: str, provider: str, model: str
+) -> None:
+    main = load_text(f"models: {{main: {written}}}").config.models["main"]
+    assert (main.provider, main.model) == (provider, model)
+
+
+def test_what_a_server_of_ones_own_calls_its_model_has_to_be_written() -> None:
+    [problem] = problems("models: {main: {base_url: 'http://localhost:11434/v1'}}")
+    assert problem.key == "models.main.model"
+
+
 # Secrets from files
 
 
