@@ -33,6 +33,12 @@ def mentioned(text: str, today: Date) -> list[str]:
     return [found[day] for day in sorted(found)]
 
 
+def day(text: str, today: Date) -> Date | None:
+    """The day that a text is, and nothing else."""
+    found = _ONE.fullmatch(text.strip().removeprefix("on "))
+    return next((day for day, _ in _meant(found, today)), None) if found else None
+
+
 def without(text: str) -> str:
     """The text without what it says of days."""
     return _ANY.sub(" ", text)

@@ -16,6 +16,7 @@ from typing import Annotated
 import structlog
 from pydantic import Field
 
+from bot import past
 from bot.events import Variables
 from bot.scope import may_be_told
 from bot.tools.base import ToolContext, ToolProblem
@@ -216,7 +217,7 @@ def _range(
 
 
 def read_day(text: str, today: Date) -> Date:
-    """The date that is written, or `today` or `yesterday`. Raises `ToolProblem`."""
+    """The date that is written, or a day that has been, in words. Raises `ToolProblem`."""
     match text.lower():
         case "today":
             return today
@@ -225,6 +226,8 @@ def read_day(text: str, today: Date) -> Date:
     try:
         return datetime.fromisoformat(text).date()  # models like to add a time of day
     except ValueError:
+        if day := past.day(text[:60], today):
+            return day
         raise ToolProblem(
             f"{text[:40]!r} is no date. Write today, yesterday or a date such as {today}."
         ) from None

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from bot.past import mentioned, without
+from bot.past import day, mentioned, without
 
 TODAY = date(2026, 11, 25)  # a Wednesday
 
@@ -36,6 +36,22 @@ TODAY = date(2026, 11, 25)  # a Wednesday
 )
 def test_a_day_is_found_in_a_text(text: str, days: list[str]) -> None:
     assert mentioned(text, TODAY) == days
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("on Friday", date(2026, 11, 20)),
+        (" two days ago ", date(2026, 11, 23)),
+        ("20 November", date(2026, 11, 20)),
+        ("Friday tea", None),
+        ("from Monday to Friday", None),
+        ("2026-02-31", None),
+        ("", None),
+    ],
+)
+def test_a_text_is_a_day_if_it_is_nothing_else(text: str, meant: date | None) -> None:
+    assert day(text, TODAY) == meant
 
 
 @pytest.mark.parametrize(

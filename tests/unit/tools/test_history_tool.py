@@ -74,6 +74,8 @@ async def test_without_arguments_it_reads_today(transcripts: Transcripts) -> Non
         {"date": " Yesterday "},
         {"date": "2026-11-02"},
         {"date": "2026-11-02T15:00:00Z"},
+        {"date": "last Monday"},
+        {"date": "2 November"},
         {"start": "2026-11-01", "end": "yesterday"},
         {"start": "2026-11-02", "end": "2026-11-02", "date": ""},
         {"end": "2026-11-02"},
