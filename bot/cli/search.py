@@ -76,7 +76,7 @@ def search(
     if not found:
         click.echo("Nothing was found.", err=True)
     parts = excerpts(found, query, chars=MESSAGE_CHARS, around=AROUND_CHARS)
-    whole = "".join(f"{render_section(one.date, one.section)}\n\n" for one in parts)
+    whole = "".join(f"{render_section(one.date, one.section, config.agent.name)}\n\n" for one in parts)
     if sys.stdout is not None and sys.stdout.isatty():
         click.echo(printable(whole), nl=False)
     else:

@@ -60,7 +60,8 @@ async def search(ctx: CommandContext) -> Answer:
 
 
 def _page(ctx: CommandContext, asked: str, found: list[Excerpt], number: int) -> Answer:
-    parts = [render_section(one.date, one.section) for one in found]
+    name = ctx.turns.setup.agent.name
+    parts = [render_section(one.date, one.section, name) for one in found]
     pages = split("\n\n".join(parts), PAGE)
     number = max(1, min(number, len(pages)))
     text = pages[number - 1]

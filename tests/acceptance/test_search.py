@@ -49,6 +49,13 @@ async def test_search_finds_what_was_said_a_moment_ago_and_after_clear(tmp_path:
         assert await h.ask("/search 2026-01-01..") == sentences.SEARCH_USAGE
 
 
+async def test_the_assistant_is_called_by_its_name_in_what_is_read_back(tmp_path: Path) -> None:
+    async with house(tmp_path, answers(), agent={"name": "Jeeves"}) as h:
+        await h.ask("My bicycle is blue.")
+        for asked in ("/search bicycle", "/history"):
+            assert "**Jeeves:** Fine." in await h.ask(asked)
+
+
 async def test_a_search_itself_is_no_part_of_the_history(tmp_path: Path) -> None:
     async with house(tmp_path, answers()) as h:
         await h.ask("hello")
