@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ async def test_search_finds_what_was_said_a_moment_ago_and_after_clear(tmp_path:
 
 
 async def test_the_assistant_is_called_by_its_name_in_what_is_read_back(tmp_path: Path) -> None:
-    async with house(tmp_path, answers(), agent={"name": "Jeeves"}) as h:
+    async with house(tmp_path, answers()) as h:
+        h.parts.turns.setup.agent = replace(h.parts.turns.setup.agent, name="Jeeves")
         await h.ask("My bicycle is blue.")
         for asked in ("/search bicycle", "/history"):
             assert "**Jeeves:** Fine." in await h.ask(asked)
