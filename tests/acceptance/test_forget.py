@@ -6,8 +6,11 @@ The marker is planted by every way there is, and looked for in the raw bytes of 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import re
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -518,17 +521,18 @@ async def test_what_could_not_be_removed_is_tried_again_and_the_person_is_answer
     from bot import forgetting
 
     monkeypatch.setattr(forgetting, "RETRY", 0.05)
-    folder = tmp_path / "memory" / "memory-1"
+
+    def busy(path: Path) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+
     async with told(tmp_path) as h:
         await h.say(MARKER, user="1", chat=HOME)
         await h.settled()
-        folder.rename(tmp_path / "aside")
-        folder.touch()  # what is in the way can not be removed as a folder
-        await confirmed(h)
-        await until(lambda: rows(tmp_path, "SELECT 1 FROM erasures WHERE upto IS NULL"))
-        assert rows(tmp_path, "SELECT erased_at FROM erasures") == [(None,)]
-        folder.unlink()
-        (tmp_path / "aside").rename(folder)
+        with monkeypatch.context() as disk:
+            disk.setattr(shutil, "rmtree", busy)
+            await confirmed(h)
+            await until(lambda: rows(tmp_path, "SELECT 1 FROM erasures WHERE upto IS NULL"))
+            assert rows(tmp_path, "SELECT erased_at FROM erasures") == [(None,)]
         await forgotten(h)
         assert traces(tmp_path) == {}
 
