@@ -68,13 +68,20 @@ def forget(path: Path | None, yes: bool, user: str) -> None:
 
 
 def _confirm(people: Sequence[str]) -> None:
-    if sys.stdin is None or not sys.stdin.isatty():
-        fail("nobody is there to confirm it; --yes erases without asking", WRONG)
     click.echo(f"This erases everything that is kept of {', '.join(people)}, for good:")
     click.echo(
         "transcripts, facts, conversations, the index, reminders, what waits, settings, the name beside what was used."
     )
-    if not click.confirm("Erase it?"):
+    try:
+        if sys.stdin is None:
+            raise click.Abort
+        sure = click.confirm("Erase it?")
+    except click.Abort:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise
+        click.echo()
+        fail("nobody is there to confirm it; --yes erases without asking", WRONG)
+    if not sure:
         fail("nothing was erased")
 
 

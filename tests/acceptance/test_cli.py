@@ -571,6 +571,17 @@ def test_leaving_in_mid_answer_stops_it_at_once_and_says_so(tmp_path: Path, leav
     assert transcript.read_text().rstrip().endswith("(stopped)")
 
 
+def test_who_pipes_an_answer_is_asked_as_well(tmp_path: Path) -> None:
+    run(tmp_path, "chat", "--user", "ada", stdin="My name is Anna.\n")
+    nobody = run(tmp_path, "forget", "console-ada")
+    assert (nobody.returncode, "--yes erases without asking" in nobody.stderr) == (2, True)
+    no = run(tmp_path, "forget", "console-ada", stdin="n\n")
+    assert (no.returncode, "nothing was erased" in no.stderr) == (1, True)
+    assert run(tmp_path, "history", "console-ada").returncode == 0
+    assert run(tmp_path, "forget", "console-ada", stdin="y\n").returncode == 0
+    assert run(tmp_path, "history", "console-ada").returncode == 1
+
+
 def test_what_is_logged_does_not_come_among_what_was_asked_for(tmp_path: Path) -> None:
     run(tmp_path, "chat", "--user", "ada", stdin="My name is Anna.\n/search Anna\n")
     (tmp_path / "data/index/console-ada.db").write_bytes(b"this is no index")
