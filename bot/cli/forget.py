@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PATIENCE = 120.0  # seconds for a process that runs
 READERS = 30.0  # seconds for whoever reads the database
 LOOK = 0.2
+NOBODY = "nobody is there to confirm it; --yes erases without asking"
 
 
 @main.command()
@@ -72,15 +73,15 @@ def _confirm(people: Sequence[str]) -> None:
     click.echo(
         "transcripts, facts, conversations, the index, reminders, what waits, settings, the name beside what was used."
     )
+    if sys.stdin is None:
+        fail(NOBODY, WRONG)
     try:
-        if sys.stdin is None:
-            raise click.Abort
         sure = click.confirm("Erase it?")
     except click.Abort:
-        if sys.stdin is not None and sys.stdin.isatty():
+        if sys.stdin.isatty():
             raise
         click.echo()
-        fail("nobody is there to confirm it; --yes erases without asking", WRONG)
+        fail(NOBODY, WRONG)
     if not sure:
         fail("nothing was erased")
 
