@@ -311,7 +311,7 @@ def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:
 
 
 def _clock(turn: _Turn, found: re.Match[str]) -> Answer:
-    place = re.search(r"(?i)\bin ([a-z][\w/ +-]*?)(?: (?:right )?now| please| today)?\W*$", found.string)
+    place = re.search(r"(?i)\bin ([a-z][\w/ +-]*?)(?:,? (?:right )?now| today)?$", _bare(found.string))
     arguments = {"timezone": _zone(place[1])} if place else {}
     return turn.use("clock", arguments, lambda told: f"The clock says: {told}")
 
@@ -394,7 +394,8 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]
         _cancel,
     ),
     (re.compile(r"(?i)\b(?:cancel|delete|remove|stop|drop|forget|clear)\b.*\breminders?\b"), _cancel_which),
-    (re.compile(r"(?i)\breminders\b|\byou(?: going to)? remind me\b"), _reminders),
+    (re.compile(r"(?i)^(?:cancel|delete|remove) (?:number |#)?(\d{1,9})\W*$"), _cancel),
+    (re.compile(r"(?i)\breminders\b|\bmy schedule\b|\byou(?: going to)? remind me\b"), _reminders),
     (
         re.compile(
             rf"(?is)^(?:remember|(?:do not|don['’]t|never) forget|(?:keep|bear) in mind|(?:(?:make|take) a )?note){_THAT}"
@@ -431,11 +432,11 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]
     ),
     (
         re.compile(
-            r"(?is)^(?:search|look|find)(?: (?:my|our|the) \w+)?(?: for| up)? (.+)"
+            r"(?is)^(?:search|look|find)(?: (?:my|our|the) \w+)?(?: for| up)?:? (.+)"
             r"|\bwhen did (?:we|i) (?:first |last )?(?:mention|say|tell you about|talk about|speak (?:of|about)) (.+)"
             r"|(?<!what )\b(?:did|have) (?:we|i) (?:ever |already )?(?:mention|say|sai?d|discuss|t[eo]ll?d? you about"
             r"|talk(?:ed)? about|sp[eo]ake?n? (?:of|about))(?:ed)? (.+)"
-            r"|\bwhat did (?:we|i) (?:say|tell you|talk|speak|chat) about (.+)"
+            r"|\bwhat did (?:we|i|you) (?:say|tell (?:you|me)|talk|speak|chat) about (.+)"
         ),
         _search,
     ),
@@ -454,7 +455,7 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]
     (
         re.compile(
             r"(?i)\b(?:what|which)(?:['’]?s| is)? (?:the |today['’]s )?(?:current )?(?:time|date|day|weekday|year|month)\b"
-            r"|\b(?:tell me|have) the (?:time|date)\b|^(?:the )?(?:current )?(?:time|date)\W*$"
+            r"|\b(?:what|which|my) time ?zone\b|\b(?:tell me|have) the (?:time|date)\b|^(?:the )?(?:current )?(?:time|date)\W*$"
         ),
         _clock,
     ),

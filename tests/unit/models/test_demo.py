@@ -144,6 +144,8 @@ async def test_it_works_on_what_was_scheduled() -> None:
             {"words": "tea", "start": "yesterday", "end": "today"},
         ),
         ("did I ever mention tea?", {"words": "tea"}),
+        ("what did you say about tea?", {"words": "tea"}),
+        ("search: tea", {"words": "tea"}),
         ("have I told you about the zebra?", {"words": "the zebra"}),
         ("Please find what I said about tea", {"words": "tea"}),
         ("look for tea in our history, please", {"words": "tea"}),
@@ -265,6 +267,7 @@ async def test_it_is_asked_for_a_repeated_reminder_with_the_time_first(text: str
                 "do you know what time it is?",
                 "Could you tell me the date?",
                 "what year is it?",
+                "what timezone am I in?",
             ],
         ),
         ("history", ["do you know my name?", "do you remember my name?"]),
@@ -278,6 +281,7 @@ async def test_it_calls_a_tool_for_what_can_be_asked_in_many_ways(tool: str, tex
     "text",
     [
         "cancel reminder #3",
+        "cancel 3",
         "delete reminder 3",
         "please cancel the reminder with the number 3",
         "Forget reminder three.",
@@ -424,6 +428,7 @@ async def test_it_reads_the_clock() -> None:
     assert await calls("What time is it?") == ("clock", {})
     assert await calls("what's the date in Europe/Berlin?") == ("clock", {"timezone": "Europe/Berlin"})
     assert await calls("what time is it in New York now?") == ("clock", {"timezone": "America/New_York"})
+    assert await calls("what's the time in London, please?") == ("clock", {"timezone": "Europe/London"})
     assert await calls("what time is it in Atlantis?") == ("clock", {"timezone": "Atlantis"})
     assert await loop("what time is it?", "14:03") == "The clock says: 14:03"
 
