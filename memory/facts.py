@@ -19,7 +19,6 @@ Plain synchronous file work without a database; the caller runs it in a thread. 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -353,7 +352,7 @@ class Facts:
         """A person's facts in the order of the file, former ones included. Whatever it holds, it only must not be too large."""
         path = self.path(user_id)
         stamp = files.stamp(path)
-        facts = parse(_read(path))
+        facts = parse(files.read(path, MOST_BYTES))
         # A file that changes twice within one tick of its clock looks the same after the second time.
         if stamp and abs(time.time_ns() - stamp[0]) > _UNSETTLED and stamp == files.stamp(path):
             with self._lock:
@@ -414,13 +413,6 @@ class Facts:
 def _changed(path: Path, change: Callable[[bytes], bytes]) -> bool:
     """Whether the file holds what `change` makes of it; not if somebody saved it in between."""
     stamp = files.stamp(path)
-    data = _read(path)
+    data = files.read(path, MOST_BYTES)
     new = change(data)
     return new == data or files.replace(path, new, still=lambda: files.stamp(path) == stamp)
-
-
-def _read(path: Path) -> bytes:
-    data = files.read(path)
-    if len(data) > MOST_BYTES:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-    return data

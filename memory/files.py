@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -29,15 +30,21 @@ def folder_of(root: Path, user_id: str) -> Path:
     return root / user_id
 
 
-def read(path: Path) -> bytes:
-    """What the file holds; nothing if there is none, or something else in its place."""
+def read(path: Path, most: int | None = None) -> bytes:
+    """What the file holds; nothing if there is none, or something else in its place.
+
+    Raises OSError (EFBIG) if that is more than `most` bytes.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # else a pipe waits for its other end
     except (FileNotFoundError, NotADirectoryError):
         return b""
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             return b""
+        if most is not None and found.st_size > most:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         with open(fd, "rb", closefd=False) as file:
             return file.read()
     finally:

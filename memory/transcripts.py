@@ -39,6 +39,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from memory import files
 
 PRIVATE_THREAD = "private_thread"
+MOST_BYTES = 32_000_000  # of a file that is read: nobody says so much in a day, and some ten times that is needed to read it
 Role = Literal["user", "assistant"]
 Message = tuple[Role, str]
 
@@ -371,8 +372,8 @@ class Transcripts:
         return _decode(files.read(self.path(user_id, day)))
 
     def day(self, user_id: str, day: date) -> list[Section]:
-        """The conversations of a day, in the order of the file. Raises nothing on account of what the file holds."""
-        return parse(files.read(self.path(user_id, day)))
+        """The conversations of a day, in the order of the file. Whatever it holds, it only must not be too large."""
+        return parse(files.read(self.path(user_id, day), MOST_BYTES))
 
     def write(self, record: TurnRecord, known: Known) -> Written:
         """Bring a turn into its file, durably and once: if it stands there already, nothing is written.

@@ -7,6 +7,7 @@ appended.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -24,7 +25,7 @@ import structlog
 
 from memory import facts, files, words
 from memory.sql import queries
-from memory.transcripts import Place, parse
+from memory.transcripts import MOST_BYTES, Place, parse
 
 log = structlog.get_logger(__name__)
 
@@ -96,13 +97,16 @@ def _day(name: str) -> date | None:
 
 
 def read(path: Path) -> list[Unit]:
-    """The units of a file, in its order; none if it is gone, or not for us to read."""
+    """The units of a file, in its order; none if it is gone, not for us to read, or too large."""
+    of_facts = path.name == facts.FILE
     try:
-        data = files.read(path)
-    except PermissionError as exc:
+        data = files.read(path, facts.MOST_BYTES if of_facts else MOST_BYTES)
+    except OSError as exc:
+        if exc.errno not in (errno.EACCES, errno.EPERM, errno.EFBIG):
+            raise
         log.warning("file_not_indexed", file=f"{path.parent.name}/{path.name}", problem=exc.strerror)
         return []
-    return _facts(data) if path.name == facts.FILE else _messages(path.stem, data)
+    return _facts(data) if of_facts else _messages(path.stem, data)
 
 
 def _messages(day: str, data: bytes) -> list[Unit]:
@@ -122,9 +126,7 @@ def _messages(day: str, data: bytes) -> list[Unit]:
 
 
 def _facts(data: bytes) -> list[Unit]:
-    """Each in a section of its own: they are no conversation. None of a file that is too large for one of facts."""
-    if len(data) > facts.MOST_BYTES:
-        return []
+    """Each in a section of its own: they are no conversation."""
     return [
         Unit(
             number,

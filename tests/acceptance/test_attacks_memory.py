@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot import sentences
 from bot.events import ToolCall, ToolReturned, UserSaid
@@ -17,7 +18,7 @@ from bot.models.base import ModelRequest
 from bot.retention import keep_to
 from memory import facts
 from memory.index import Index
-from memory.transcripts import Place, Transcripts
+from memory.transcripts import MOST_BYTES, Place, Transcripts
 from tests.fakes.house import house
 from tests.fakes.scripted_model import ScriptedModel
 
@@ -177,3 +178,28 @@ async def test_a_command_of_any_length_is_answered_at_once(tmp_path: Path) -> No
         await h.say(f"/history #{'9' * 5000}")
         await h.settled()
         assert ["**You:** hello" in text for text in h.texts()] == [False, True, True]
+
+
+async def test_a_file_that_nobody_has_said_is_read_by_nothing_and_hides_none_of_the_others(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, ScriptedModel(tells_history)) as h:
+        await h.say("hello")
+        await h.settled()
+        large = tmp_path / "memory" / "memory-1" / "2026-01-02.md"
+        with large.open("wb") as file:  # it takes no room: most of it is a hole
+            file.write(b"## 10:00:00 UTC\n\n**user:** hello\n\n")
+            file.truncate(MOST_BYTES + 1)
+        with capture_logs() as logs:
+            await h.say("/search hello")
+            await h.say('{"start": "2026-01-01"}')
+            await h.settled()
+        assert h.texts()[1].count("**You:** hello") == 1
+        assert "**user:** hello" in h.texts()[2]
+        assert "The transcript of 2026-01-02 can not be read just now." in h.texts()[2]
+        [told] = [one for one in logs if one["event"] == "file_not_indexed"]
+        assert told["file"] == "memory-1/2026-01-02.md"
+        large.write_text("## 10:00:00 UTC\n\n**user:** hello again\n\n")
+        await h.say("/search again")
+        await h.settled()
+        assert "**You:** hello again" in h.texts()[3]
