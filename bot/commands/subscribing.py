@@ -44,6 +44,8 @@ async def unsubscribe(ctx: CommandContext) -> Answer:
     update, name = ctx.job.update, ctx.args.strip().lower()
     if update.chat.kind != "private":
         return Answer(ctx.say("private_only"))
+    if not name:
+        return Answer(ctx.say("unsubscribe_usage"))
 
     def leave(tx: Tx) -> str:
         had = schedules.unsubscribe(tx, name, links.people(tx, ctx.user_id))

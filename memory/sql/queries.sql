@@ -566,8 +566,7 @@ UPDATE schedules SET state = 'active', problem = ''
 WHERE chat_key = '' AND user_id = :user_id AND state = 'paused' AND problem = :problem;
 
 -- name: schedules_drop  Somebody is not let in any more. What the operator's configuration sends to them by name stays, and will rest.
-DELETE FROM schedules WHERE user_id = :user_id
-  AND (kind = 'reminder' OR EXISTS (SELECT 1 FROM subscriptions WHERE name = schedules.name AND user_id = schedules.user_id));
+DELETE FROM schedules WHERE user_id = :user_id AND (kind = 'reminder' OR chat <> '');
 
 -- name: subscriptions_drop  Likewise what they subscribed to.
 DELETE FROM subscriptions WHERE user_id = :user_id;
@@ -647,8 +646,9 @@ ON CONFLICT DO NOTHING;
 -- name: subscription_drop  They want it no more.
 DELETE FROM subscriptions WHERE name = :name AND user_id IN (SELECT value FROM json_each(:people));
 
--- name: subscription_rows_drop  Likewise what it would fire.
-DELETE FROM schedules WHERE name = :name AND user_id IN (SELECT value FROM json_each(:people));
+-- name: subscription_rows_drop  Likewise what it would fire. What the configuration sends to them by name has no chat, and stays.
+DELETE FROM schedules WHERE kind = 'prompt' AND chat <> '' AND name = :name
+  AND user_id IN (SELECT value FROM json_each(:people));
 
 -- name: subscriptions_of  What somebody subscribed to.
 SELECT name FROM subscriptions WHERE user_id IN (SELECT value FROM json_each(:people));
@@ -728,7 +728,8 @@ SELECT 1 WHERE EXISTS (SELECT 1 FROM inbox WHERE user_id = :user_id AND body IS 
   OR EXISTS (SELECT 1 FROM room WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM room_people WHERE user_id = :user_id)
   OR EXISTS (SELECT 1 FROM transcript_files WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM people WHERE user_id = :user_id)
   OR EXISTS (SELECT 1 FROM usage WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM homes WHERE user_id = :user_id)
-  OR EXISTS (SELECT 1 FROM schedules WHERE user_id = :user_id) OR EXISTS (SELECT 1 FROM links WHERE user_id = :user_id)
+  OR EXISTS (SELECT 1 FROM schedules WHERE user_id = :user_id AND (kind = 'reminder' OR chat <> ''))
+  OR EXISTS (SELECT 1 FROM links WHERE user_id = :user_id)
   OR EXISTS (SELECT 1 FROM access WHERE user_id = :user_id AND name <> '');
 
 -- name: erase_turns_of  The turns of somebody.
@@ -826,8 +827,8 @@ DELETE FROM people WHERE user_id = :user_id;
 -- name: erase_home  Their private chat.
 DELETE FROM homes WHERE user_id = :user_id;
 
--- name: erase_schedules  What was to happen for them.
-DELETE FROM schedules WHERE user_id = :user_id;
+-- name: erase_schedules  What was to happen for them. What the configuration sends to them by name is the operator's, and stays.
+DELETE FROM schedules WHERE user_id = :user_id AND (kind = 'reminder' OR chat <> '');
 
 -- name: erase_subscriptions  What they had of the operator's.
 DELETE FROM subscriptions WHERE user_id = :user_id;
