@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from adapters import reading
 from adapters.base import (
     AdapterError,
     Chat,
@@ -33,7 +34,6 @@ from adapters.discord.updates import (
     PRIVATE_THREAD,
     THREAD_TYPES,
     Me,
-    Unreadable,
     Where,
     read_interaction,
     read_message,
@@ -307,8 +307,7 @@ class Receiver:
         except AdapterError:
             raise
         except Exception as exc:  # noqa: BLE001 - the edge of one row: whatever is in it, the others must get through
-            words = str(exc) if isinstance(exc, Unreadable) else type(exc).__name__
-            return Received(self.me.source, key, None, json.dumps(message), words)
+            return Received(self.me.source, key, None, json.dumps(message), reading.told(exc))
         if update is None:
             return None
         if not raw.edit:
@@ -333,10 +332,9 @@ class Receiver:
         except AdapterError:
             raise
         except Exception as exc:  # noqa: BLE001 - the edge of one row
-            words = str(exc) if isinstance(exc, Unreadable) else type(exc).__name__
             # Not the token: whoever has it can speak for us
             kept = json.dumps({name: value for name, value in data.items() if name != "token"})
-            return Received(self.me.source, str(data.get("id")), None, kept, words)
+            return Received(self.me.source, str(data.get("id")), None, kept, reading.told(exc))
         if update is None:
             return None
         if not server and channel not in self._marks.seen and channel not in self._unstored:

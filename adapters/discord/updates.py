@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.base import Chat, Person, Update, clean, parse_command, user_id
+from adapters.reading import Unreadable, object_in
 
 _EPOCH = 1_420_070_400_000  # milliseconds; Discord's ids count from the first of January 2015
 _SAID = (0, 19)  # message types: a message, a reply. All others are notices of Discord's own
@@ -24,10 +25,6 @@ BUTTON_PREFIX = "boswell:"
 _UNREAD = "a message that does not mention me"
 
 _MENTION = re.compile(r"<@!?(\d+)>")
-
-
-class Unreadable(Exception):
-    """A part of an update that we need is missing or of another type. Names the part, never its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ def snowflake_at(seconds: float) -> int:
 
 def read_message(message: Mapping[str, Any], where: Where, me: Me, *, edit: bool = False) -> Update | None:
     """What a person says; None for what is of no concern to us: a bot's, a notice, what we may not read."""
-    author, edited = _object(message, "author"), message.get("edited_timestamp")
+    author, edited = object_in(message, "author"), message.get("edited_timestamp")
     if not _is_said(message, author):
         return None
     if edit and not isinstance(edited, str):
@@ -152,7 +149,7 @@ def read_interaction(data: Mapping[str, Any], where: Where, me: Me, now: float) 
     if command is None:
         return None
     member = data.get("member")
-    user = _object(member, "user") if isinstance(member, Mapping) else _object(data, "user")
+    user = object_in(member, "user") if isinstance(member, Mapping) else object_in(data, "user")
     number, person = _id(data, "id"), _person(user, member)
     locale = data.get("locale")
     return Update(
@@ -225,13 +222,6 @@ def _moment(stamp: str) -> float:
         return datetime.fromisoformat(stamp).timestamp()
     except ValueError:
         raise Unreadable("edited_timestamp is no time") from None
-
-
-def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = parent.get(name)
-    if not isinstance(value, Mapping):
-        raise Unreadable(f"{name} is missing or no object")
-    return value
 
 
 def _id(parent: Mapping[str, Any], name: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.base import Chat, Person, Received, Update, clean, parse_command, user_id
+from adapters.reading import Unreadable, told
 
 PLATFORM = "slack"
 COMMAND = "boswell"  # the slash command of our manifest
@@ -21,10 +22,6 @@ LIFETIME = 1700.0  # seconds that a response_url takes answers; Slack says 30 mi
 
 _SUBTYPES = (None, "file_share", "me_message", "thread_broadcast")
 _LEFT = ("channel_left", "group_left", "member_left_channel")
-
-
-class Unreadable(Exception):
-    """A part that we need is missing or of another type. Names the part, never its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +79,8 @@ def read(
     try:
         update = _read(body, where, me, takes_part, commands)
     except Exception as problem:  # noqa: BLE001 - the edge of one payload: it is kept, and the others must get through
-        words = str(problem) if isinstance(problem, Unreadable) else type(problem).__name__
         raw = json.dumps({name: part for name, part in body.items() if name != "token"})
-        return Received(where.source, key, None, raw, words) if key else None
+        return Received(where.source, key, None, raw, told(problem)) if key else None
     return None if update is None else Received(where.source, update.key, update)
 
 

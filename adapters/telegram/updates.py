@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.base import Chat, Person, Received, Update, clean, parse_command, user_id
+from adapters.reading import Unreadable, object_in, told
 
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
 
@@ -36,10 +37,6 @@ _MEDIA = {
     "paid_media": "paid media",
     "rich_message": "a page",
 }
-
-
-class Unreadable(Exception):
-    """A part of an update that we need is missing or of another type. Names the part, never its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +66,7 @@ def read_batch(rows: Iterable[object], me: Me) -> list[Received]:
         try:
             update = _read(row, me, source, key)
         except Exception as problem:  # noqa: BLE001 - the edge of one row: whatever is in it, the others must get through
-            words = str(problem) if isinstance(problem, Unreadable) else type(problem).__name__
-            received.append(Received(source, key, None, json.dumps(row), words))
+            received.append(Received(source, key, None, json.dumps(row), told(problem)))
         else:
             if update is not None:
                 received.append(Received(source, update.key, update))
@@ -79,13 +75,13 @@ def read_batch(rows: Iterable[object], me: Me) -> list[Received]:
 
 def _read(row: Mapping[str, Any], me: Me, source: str, key: str) -> Update | None:
     if "message" in row:
-        return _message(_object(row, "message"), me, source, key, edit=False)
+        return _message(object_in(row, "message"), me, source, key, edit=False)
     if "edited_message" in row:
-        return _message(_object(row, "edited_message"), me, source, key, edit=True)
+        return _message(object_in(row, "edited_message"), me, source, key, edit=True)
     if "callback_query" in row:
-        return _pressed(_object(row, "callback_query"), source, key)
+        return _pressed(object_in(row, "callback_query"), source, key)
     if "my_chat_member" in row:
-        return _membership(_object(row, "my_chat_member"), source, key)
+        return _membership(object_in(row, "my_chat_member"), source, key)
     return None
 
 
@@ -100,7 +96,7 @@ def _message(message: Mapping[str, Any], me: Me, source: str, key: str, *, edit:
         # or whose posts are forwarded there (777000). One account stands for several people, and nobody's memory may be
         # opened for an unknown somebody, so these are not answered.
         return None
-    sender = _object(message, "from")
+    sender = object_in(message, "from")
     if sender.get("is_bot"):
         return None
     body = _Body.of(message)
@@ -141,7 +137,7 @@ def _pressed(query: Mapping[str, Any], source: str, key: str) -> Update | None:
     """A button of ours: the command of whoever pressed it. Without a message it belongs to an inline one, which we never send."""
     if "message" not in query:
         return None
-    chat, sender = _chat(_object(query, "message")), _object(query, "from")
+    chat, sender = _chat(object_in(query, "message")), object_in(query, "from")
     command, args = parse_command("/" + _text(query, "data"))
     if chat is None or sender.get("is_bot") or command is None:
         return None
@@ -178,16 +174,16 @@ def _migration(message: Mapping[str, Any], chat: Chat, source: str) -> Update:
 def _membership(change: Mapping[str, Any], source: str, key: str) -> Update | None:
     """`left` when we were blocked or removed; every other change of our standing is of no concern."""
     chat = _chat(change)
-    status = _object(change, "new_chat_member").get("status")
+    status = object_in(change, "new_chat_member").get("status")
     if chat is None or status not in ("kicked", "left"):
         return None
-    person, at = _person(_object(change, "from")), float(_integer(change, "date"))
+    person, at = _person(object_in(change, "from")), float(_integer(change, "date"))
     return Update(source=source, key=key, chat=chat, person=person, kind="left", at=at)
 
 
 def _chat(message: Mapping[str, Any]) -> Chat | None:
     """The chat and topic; None for a channel, where nobody talks with us."""
-    chat = _object(message, "chat")
+    chat = object_in(message, "chat")
     number, kind = str(_integer(chat, "id")), chat.get("type")
     thread = ""
     if message.get("is_topic_message"):  # without it the number only names a chain of replies
@@ -268,13 +264,6 @@ def _is_placed(entity: object) -> bool:
         return False
     place = (entity.get("offset"), entity.get("length"))
     return all(isinstance(value, int) and value >= 0 for value in place)
-
-
-def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = parent.get(name)
-    if not isinstance(value, Mapping):
-        raise Unreadable(f"{name} is missing or no object")
-    return value
 
 
 def _integer(parent: Mapping[str, Any], name: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from adapters.reading import Unreadable
 from adapters.telegram import updates
 from bot import agent, answering
 from bot.cli import shared
@@ -55,7 +56,7 @@ def _once_unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """An older adapter, that can not read any message; what is returned upgrades it."""
 
     def fails(*_: Any, **__: Any) -> None:
-        raise updates.Unreadable("message.text")
+        raise Unreadable("message.text")
 
     monkeypatch.setattr(updates, "_message", fails)
     return monkeypatch.undo

@@ -7,7 +7,6 @@ import pytest
 from adapters.base import Chat, Update, parse_command
 from adapters.discord.updates import (
     Me,
-    Unreadable,
     Where,
     channel_of,
     read_interaction,
@@ -16,6 +15,7 @@ from adapters.discord.updates import (
     snowflake_at,
     starts_from_us,
 )
+from adapters.reading import Unreadable
 
 ME = Me("80351", hears_all=True, commands=frozenset({"clear", "history"}))
 DIRECT = Where("2001")
