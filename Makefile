@@ -8,6 +8,9 @@ DEV   := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 PIP   := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# The tests of one file run in one process, several files side by side: many tests wait for processes and servers of theirs.
+SHARED ?= -n logical --maxprocesses=4 --dist=loadfile
+
 # LOCK_FLAGS keep a registry's host name, and this machine's paths, out of the pinned files.
 LOCK_FLAGS := --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 PLATFORMS  := --extra telegram --extra slack --extra discord --extra openai --extra anthropic --extra meaning --extra otel
@@ -26,7 +29,7 @@ test: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SHARED)
 
 format: $(DEV)
 	$(BIN)/ruff format .

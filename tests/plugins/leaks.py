@@ -13,6 +13,7 @@ import os
 import secrets
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -218,9 +219,12 @@ def _is_boswell(args: Any) -> bool:
 
 
 class Plugin:
+    """Of several processes that share the tests each listens to its own; the one that started them tells of all."""
+
     def __init__(self) -> None:
         self.leaks = Leaks()
         self.leaks.listen()
+        self._heard: Counter[str] = Counter()
         self._found: list[str] = []
 
     def pytest_collection_finish(self) -> None:
@@ -239,14 +243,24 @@ class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self.leaks.stop()
-        self._found = list(self.leaks.found())
-        if self._found and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        self._found += self.leaks.found()
+        self._heard.update(
+            secrets=len(self.leaks.secrets), messages=len(self.leaks.words), lines=len(self.leaks.lines)
+        )
+        if (worker := getattr(session.config, "workeroutput", None)) is not None:
+            worker["leaks"] = (dict(self._heard), self._found)
+        elif self._found and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        heard, found = getattr(node, "workeroutput", {}).get("leaks", ({}, []))
+        self._heard.update(heard)
+        self._found += found
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        leaks = self.leaks
-        planted = f"{len(leaks.secrets)} secrets and {len(leaks.words)} messages"
-        lines = f"{len(leaks.lines)} different lines"
+        planted = f"{self._heard['secrets']} secrets and {self._heard['messages']} messages"
+        lines = f"{self._heard['lines']} different lines"
         if not self._found:
             terminalreporter.line(f"log: none of {planted} in {lines}")
             return
