@@ -445,7 +445,8 @@ class Transcripts:
         new = data[: plan.at] + plan.payload + data[plan.until :]
         # An append may be torn by a kill. Only where the mark is right can that be told from an edit for sure.
         if plan.at == len(data) == (known.size or 0):
-            _append(path, plan.payload)
+            if not _append(path, plan.payload):
+                return None
             if not data:
                 files.sync_folder(path.parent)
         elif not files.replace(path, new, still=still):
@@ -566,7 +567,10 @@ def _gap(data: bytes) -> bytes:
 
 
 def _append(path: Path, payload: bytes, *, only_to: _End | None = None) -> bool:
-    """Add to the end of a file, durably. With `only_to`, only if nobody has touched the file since; else False."""
+    """Add to the end of a file, durably. False if somebody has put another one in its place.
+
+    With `only_to`, only if nobody has touched the file since; else False as well.
+    """
     create = os.O_CREAT if only_to is None else 0
     # A pipe in the file's place would keep us waiting for a reader.
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | create, 0o600)
@@ -576,6 +580,7 @@ def _append(path: Path, payload: bytes, *, only_to: _End | None = None) -> bool:
             if (now.st_size, now.st_mtime_ns) != (only_to.size, only_to.mtime_ns):
                 return False
         files.write_all(fd, payload)
+        there = files.stamp(path)
+        return there is not None and there[2] == os.fstat(fd).st_ino
     finally:
         os.close(fd)
-    return True

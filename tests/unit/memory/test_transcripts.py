@@ -432,3 +432,24 @@ def test_a_file_that_is_never_left_alone_is_written_to_later(
     monkeypatch.setattr(os, "fsync", fsync)
     transcripts.write(turn("two"), after(first))
     assert path.read_text().count("two") == 1
+
+
+@pytest.mark.parametrize("before", [b"", b"eggs\n"], ids=["as we left it", "edited before"])
+def test_a_turn_is_not_lost_to_an_editor_that_puts_its_own_file_in_place_of_the_one_being_written(
+    transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    first = transcripts.write(turn("one"), Known())
+    path, fsync = first.path, os.fsync
+    saved = path.with_name("saved")
+    saved.write_bytes(path.read_bytes() + b"milk\n")
+    with path.open("ab") as file:
+        file.write(before)
+
+    def saved_meanwhile(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        fsync(descriptor)
+        saved.replace(path)
+
+    monkeypatch.setattr(os, "fsync", saved_meanwhile)
+    transcripts.write(turn("two"), after(first))
+    assert [path.read_text().count(word) for word in ("one", "two", "milk")] == [1, 1, 1]
