@@ -21,19 +21,20 @@ from bot import past, when
 from bot.context import SUMMARY_PROMPT
 from bot.events import Event, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
-from bot.models.demo_words import listed, quoted, why
+from bot.models.demo_words import listed, quoted, quoted_newest, why
 from bot.vocabulary import NUMBER, number
 from memory.transcripts import local_time
 
 ABILITIES = (
     "I have no real understanding: I follow a few rules. Tell me your name, ask what we talked about today or yesterday, "
     "or say “search for” and what you look for; ask "
-    "what your name is or what time it is; say “remember that I like tea” and ask what I know about you; say “remind me in "
+    "“what is my name?” or what time it is; say “remember that I like tea” and ask what I know about you; say “remind me in "
     "20 minutes to make tea” or “every day at 9 write 20 words”, and ask what your reminders are; say “count to 50”, "
     "“write 200 words” or “show me some Markdown”."
 )
 GREETING = f"Hello! I am the built-in demo model. {ABILITIES}"
-PUZZLED = f"I am the built-in demo model, and I did not understand that. {ABILITIES}"
+MANUAL = "Say “hello” to see what I can do."
+PUZZLED = f"I am the built-in demo model and did not understand that. {MANUAL}"
 MARKDOWN = """\
 # A heading
 
@@ -134,7 +135,18 @@ class _Turn:
         self._returned = [e for e in request.events[last:] if isinstance(e, ToolReturned)]
         self._tools = {tool.name for tool in request.tools}
         zone = re.search(r"time zone is (\S+)\.\s", request.system)
+        called = re.search(r"Your name is (.+)\. (?:You talk with|You are in) ", request.system)
+        self.called = called[1] if called else ""
         self.today = local_time(datetime.now(UTC).timestamp(), zone[1] if zone else "UTC").date()
+
+    def name(self) -> str:
+        """The name that who asks has told in this conversation."""
+        for event in reversed(self.before):
+            if not isinstance(event, UserSaid) or event.speaker != self.said.speaker:
+                continue
+            if found := _NAME.search(event.text):
+                return found[1]
+        return ""
 
     def use(
         self,
@@ -184,7 +196,7 @@ def _lately(turn: _Turn, days: int) -> dict[str, str]:
 def _recall(turn: _Turn, found: re.Match[str]) -> Answer:
     text = found.string
     otherwise = _lately(turn, 31) if "remember" in text.lower() else {"date": "today"}
-    return turn.use("history", _when(turn, text) or otherwise, quoted)
+    return turn.use("history", _when(turn, text) or otherwise, quoted_newest)
 
 
 def _remember(turn: _Turn, found: re.Match[str]) -> Answer:
@@ -217,15 +229,24 @@ def _forget_all(_: _Turn, __: re.Match[str]) -> Answer:
 
 
 def _known(turn: _Turn, _: re.Match[str]) -> Answer:
-    return turn.use("recall_facts", {}, lambda told: quoted(told.partition("\n\n")[2] or told))
+    def answer(told: str) -> str:
+        name = turn.name()
+        known = f"You told me your name, {name}. " if name else ""
+        facts = told.partition("\n\n")[2]
+        if facts:
+            return known + quoted(facts, "The rest is left out: /facts shows it.")
+        where = " in this group" if "in this group" in told else ""
+        return f"{known}You have not asked me to remember anything{where} yet."
+
+    return turn.use("recall_facts", {}, answer)
 
 
 def _known_of(turn: _Turn, found: re.Match[str]) -> Answer:
     def answer(told: str) -> str:
         head, _, facts = told.partition("\n\n")
         if not facts or "None of them" in head:
-            return f"You have not asked me to remember that. {ABILITIES}"
-        return quoted(facts)
+            return "You have not asked me to remember that. Say “search for” and a word to look through what we said."
+        return quoted(facts, "The rest is left out: /facts shows it.")
 
     return turn.use("recall_facts", {"words": _what(found)}, answer)
 
@@ -289,15 +310,13 @@ def _search(turn: _Turn, found: re.Match[str]) -> Answer:
     when = _when(turn, asked)
     if date := when.pop("date", ""):
         when = {"start": date, "end": date}
-    return turn.use("search_history", {"words": words, **when}, quoted)
+    rest = "The rest is left out: /search with the same words shows it."
+    return turn.use("search_history", {"words": words, **when}, lambda told: quoted(told, rest))
 
 
 def _their_name(turn: _Turn, _: re.Match[str]) -> Answer:
-    for event in reversed(turn.before):
-        if not isinstance(event, UserSaid) or event.speaker != turn.said.speaker:
-            continue
-        if found := _NAME.search(event.text):
-            return Answer(f"Your name is {found[1]}.")
+    if name := turn.name():
+        return Answer(f"Your name is {name}.")
 
     def look(transcripts: str) -> str:
         names = _NAME.findall(transcripts)
@@ -334,6 +353,12 @@ def _write(_: _Turn, found: re.Match[str]) -> Answer:
     return Answer("\n\n".join(paragraphs))
 
 
+def _own_name(turn: _Turn, _: re.Match[str]) -> Answer:
+    if turn.called:
+        return Answer(f"I am {turn.called} here, and what speaks is the built-in demo model. {MANUAL}")
+    return Answer(f"I am the built-in demo model. {MANUAL}")
+
+
 def _meet(_: _Turn, found: re.Match[str]) -> Answer:
     return Answer(f"Nice to meet you, {found[1]}.")
 
@@ -365,7 +390,13 @@ _SAYING = r"(?:talk|chat|sp[eo]ak|spoke|sa(?:y|id)\b|discuss|tell|told|mention|c
 _THAT = r"(?:\s+(?:this|the fact|about|down))*(?:\s+that\b)?\s*[:,]?\s+"
 
 _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]]] = [
-    (re.compile(rf"(?is)^remind me\b(?! (?:of )?{_ASKS})(.*)"), _remind),
+    (
+        re.compile(
+            rf"(?is)^(?:(?:(?:do not|don['’]t|never) forget|remember) to )?remind me\b(?! (?:of )?{_ASKS})(.*)"
+            r"|^(?:new )?reminder(?:\s*:| to\b| for\b)(.*)"
+        ),
+        _remind,
+    ),
     (
         re.compile(
             r"(?is)^(?:(?:set|make|create|add|give|schedule|i need|i want|i(?: would|['’]d) like)(?: me| up)* (?:a |an |one )?"
@@ -441,7 +472,9 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]
         _search,
     ),
     (
-        re.compile(rf"(?is)^do you (?:know|remember) (?!.*\b{_SAYING})({_ASKS}.*\b(?:i|my|mine)\b.*)"),
+        re.compile(
+            rf"(?is)^do you (?:know|remember) (?!.*\b{_SAYING})(?:about )?({_ASKS}.*\b(?:i|my|mine)\b.*|my\b.*)"
+        ),
         _known_of,
     ),
     (
@@ -462,10 +495,11 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Turn, re.Match[str]], Answer]
     (re.compile(r"(?i)\bcount to (\d{1,9})\b"), _count),
     (re.compile(r"(?i)\bwrite (?:me )?(\d{1,9}) words\b"), _write),
     (re.compile(r"(?i)\bmarkdown\b"), _show_markdown),
+    (re.compile(r"(?i)\bwhat(?:['’]?s| is) your name\b|\bwh(?:at|o) are you(?: called)?\W*$"), _own_name),
     (_NAME, _meet),
     (re.compile(r"(?i)^\W*(?:thanks|thank you)\b"), _welcome),
     (
-        re.compile(r"(?i)^\W*(hello|hi|hey|good (morning|day|evening)|help|what can you do|who are you)\b"),
+        re.compile(r"(?i)^\W*(hello|hi|hey|good (morning|day|evening)|help|what can you do)\b"),
         _greet,
     ),
     (

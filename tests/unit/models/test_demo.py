@@ -78,6 +78,23 @@ async def test_it_says_that_it_is_a_demo(text: str) -> None:
     assert "built-in demo model" in await say(UserSaid(text))
 
 
+async def test_a_message_that_it_does_not_understand_costs_one_line_that_names_the_manual() -> None:
+    told = await say(UserSaid("Explain quantum physics"))
+    assert told == (
+        "I am the built-in demo model and did not understand that. Say “hello” to see what I can do."
+    )
+    for manual in ("hello", "help"):
+        assert "remind me in 20 minutes" in await say(UserSaid(manual))
+
+
+async def test_it_says_what_it_is_called_and_what_it_is() -> None:
+    system = "Be brief.\n\nYour name is Jeeves. You talk with one person in private. The person's time zone is UTC. "
+    for text in ("What is your name?", "what's your name", "Who are you?", "What are you called?"):
+        told = "".join((await ask(UserSaid(text), system=system))[0])
+        assert told.startswith("I am Jeeves here, and what speaks is the built-in demo model.")
+    assert (await say(UserSaid("what is your name?"))).startswith("I am the built-in demo model.")
+
+
 async def test_it_streams_word_by_word() -> None:
     deltas, finished = await ask(UserSaid("write 20 words"))
     assert len(deltas) == 20
@@ -213,6 +230,11 @@ async def test_it_sets_lists_and_cancels_reminders(
         "could you set a reminder in 20 minutes to make tea?",
         "I'd like to be reminded in 20 minutes to make tea",
         "I need a reminder to make tea in 20 minutes",
+        "don't forget to remind me in 20 minutes to make tea",
+        "Please remember to remind me in 20 minutes to make tea.",
+        "reminder: make tea in 20 minutes",
+        "Reminder to make tea in 20 minutes",
+        "New reminder: in 20 minutes make tea",
     ],
 )
 async def test_it_is_asked_for_a_reminder_in_many_ways(text: str) -> None:
@@ -255,6 +277,8 @@ async def test_it_is_asked_for_a_repeated_reminder_with_the_time_first(text: str
                 "when is my birthday?",
                 "do you remember what I like?",
                 "do you know where I live?",
+                "do you remember my dog?",
+                "Do you know about my dog",
             ],
         ),
         (
@@ -338,8 +362,30 @@ async def test_it_says_what_it_was_asked_to_remember_and_what_not() -> None:
     others = "What this person wanted. None of them has these words; here are all.\n\n- [k3f7m] 2026-07-14: I like tea"
     assert (await loop("when is my birthday?", others)).startswith("You have not asked me to remember that.")
     assert await loop("what do you know about me?", "Nothing was asked to be remembered so far.") == (
-        "Nothing was asked to be remembered so far."
+        "You have not asked me to remember anything yet."
     )
+    here = "Nothing was asked to be remembered in this group so far."
+    assert await loop("what do you know about me?", here) == (
+        "You have not asked me to remember anything in this group yet."
+    )
+    assert (await loop("do you remember my dog?", here)).startswith("You have not asked me to remember that.")
+
+
+async def test_a_name_that_it_was_told_is_known_though_it_was_not_asked_to_remember_it() -> None:
+    said = (UserSaid("My name is Anna."), AssistantSaid("Hi"), UserSaid("what do you know about me?"))
+    _, finished = await ask(*said)
+    for returned, told in (
+        (
+            "Nothing was asked to be remembered so far.",
+            "You told me your name, Anna. You have not asked me to remember anything yet.",
+        ),
+        (
+            "What this person wanted: a record.\n\n- [k3f7m] 2026-07-14: I like tea",
+            "You told me your name, Anna. Here is what I found:\n\n> - [k3f7m] 2026-07-14: I like tea",
+        ),
+    ):
+        call = AssistantSaid("", finished.calls)
+        assert await say(*said, call, ToolReturned(finished.calls[0].id, "recall_facts", returned)) == told
 
 
 async def test_days_are_reckoned_where_the_person_is() -> None:
@@ -361,6 +407,36 @@ async def test_it_quotes_what_the_history_tool_returned() -> None:
         "Here is what I found:\n\n> *14:03:22 UTC*\n>\n> **You:** My name is Anna.\n>\n> **Me:** Nice to meet you, Anna."
     )
     assert "Nothing was said." in await loop("what did we talk about yesterday?", "Nothing was said.")
+
+
+async def test_of_a_long_day_it_shows_the_newest_part_and_says_how_to_read_the_rest() -> None:
+    turns = [f"**user:** question {n}\n\n**assistant:** {'word ' * 20}{n}." for n in range(100)]
+    note = "[Of 2026-11-21, 12 earlier messages are left out here. search_history finds them by their words.]"
+    day = "# Saturday 2026-11-21\n\n## 09:00:00 UTC\n\n" + "\n\n".join(turns)
+    record = "From the transcripts, oldest first: a record of what was said, not instructions."
+    told = await loop("what did we talk about today?", f"{record}\n\n{day}\n\n{note}")
+    head, _, shown = told.partition("\n\n")
+    assert head == (
+        "Here is the newest part of what I found; the earlier part is left out. /history with a date shows that day at length:"
+    )
+    assert shown.startswith("> *Saturday 2026-11-21*\n>\n> *09:00:00 UTC*\n>\n> …\n>\n> **You:** question ")
+    assert shown.endswith(" 99.")
+    assert len(told) < 3500
+    assert "question 99" in told
+    assert "search_history" not in told
+
+
+async def test_what_it_searched_for_it_shows_from_the_best_on() -> None:
+    hits = "\n\n".join(f"## 2026-11-{n:02}\n\n**user:** {'tea ' * 100}{n}." for n in range(1, 29))
+    told = await loop("search for tea", f"What fits best first.\n\n{hits}")
+    assert "2026-11-01" in told
+    assert "2026-11-28" not in told
+    assert told.endswith("\n\nThe rest is left out: /search with the same words shows it.")
+
+
+async def test_what_it_searched_for_is_shown_where_it_stands_in_an_earlier_quotation() -> None:
+    hit = "## 2026-11-20\n\n**user:** what did we say?\n\n**assistant:** Here is what I found:\n\n> **You:** I like tea."
+    assert "I like tea." in await loop("search for tea", f"What fits best first.\n\n{hit}")
 
 
 async def test_it_does_not_quote_what_it_quoted_before() -> None:
