@@ -377,7 +377,7 @@ async def test_the_demo_model_remembers_recalls_replaces_and_forgets(tmp_path: P
         assert "coffee" in known
         assert "tea" not in known
         assert "Forgotten" in await answer(h, "please forget that I like coffee.")
-        assert "Nothing was asked to be remembered" in await answer(h, "what do you know about me")
+        assert "have not asked me to remember anything" in await answer(h, "what do you know about me")
         assert "could not" in await answer(h, "forget that I like elephants")
         path = Facts(tmp_path / "memory").path("memory-1")
         assert "tea" not in path.read_text()
