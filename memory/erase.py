@@ -120,7 +120,7 @@ def get(tx: Tx, user_id: str) -> Erasure | None:
 
 def known(tx: Tx, user_id: str) -> bool:
     """Whether the database has anything of somebody that an erasure takes."""
-    return tx.one("erase_known", user_id=user_id) is not None
+    return tx.one("erase_known", user_id=user_id) is not None or bool(_unreadable(tx, user_id))
 
 
 def again(tx: Tx, erasure: Erasure) -> None:
@@ -169,7 +169,7 @@ def erase(tx: Tx, erasure: Erasure, transcripts: Transcripts, data: Path, at: fl
     streams, shared = _streams(tx, user_id, platform, turns)
     _replies(tx, platform, turns, private)
     tx.run("erase_calls", turns=json.dumps([str(turn) for turn in turns]))
-    _received(tx, user_id, platform, upto)
+    _received(tx, user_id, upto)
     _money(tx, user_id, platform, private, at)
     _marks(tx, platform, private)
     _person(tx, user_id, at)
@@ -222,13 +222,11 @@ def _replies(tx: Tx, platform: str, turns: Sequence[int], private: set[str]) -> 
     )
 
 
-def _received(tx: Tx, user_id: str, platform: str, upto: int) -> None:
+def _received(tx: Tx, user_id: str, upto: int) -> None:
     """Of what they sent, the keys stay alone. An update that could not be read may be anybody's whose id stands in it."""
     tx.run("erase_inbox", user_id=user_id, upto=upto)
-    native = {_native(user_id), unquote(user_id.rpartition("-")[2])}
-    for row in tx.all("erase_unreadable", platform=platform):
-        if _mentions(row["body"], native):
-            tx.run("dead_update_drop", id=row["id"], problem="forgotten")
+    for id_ in _unreadable(tx, user_id):
+        tx.run("dead_update_drop", id=id_, problem="forgotten")
 
 
 def _money(tx: Tx, user_id: str, platform: str, private: set[str], at: float) -> None:
@@ -323,6 +321,13 @@ def _first_day(at: float) -> str:
 def _native(user_id: str) -> str:
     """The platform's own id of a person."""
     return unquote(user_id.partition("-")[2])
+
+
+def _unreadable(tx: Tx, user_id: str) -> list[int]:
+    """Rows of updates that could not be read, and that their id stands in."""
+    ids = {_native(user_id), unquote(user_id.rpartition("-")[2])}
+    rows = tx.all("erase_unreadable", platform=user_id.partition("-")[0])
+    return [row["id"] for row in rows if _mentions(row["body"], ids)]
 
 
 def _mentions(raw: str, ids: set[str]) -> bool:

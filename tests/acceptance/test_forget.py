@@ -584,6 +584,17 @@ async def test_at_the_command_line_beside_a_process_and_without_one(tmp_path: Pa
     assert b.said("telegram-1") == [("user", "hello again"), ("assistant", "You said: hello again")]
 
 
+async def test_somebody_of_whom_there_is_only_what_could_not_be_read_is_erased(tmp_path: Path) -> None:
+    async with running(tmp_path, echo) as b:
+        await talked(b)
+        sender = {"id": 77, "is_bot": False, "first_name": "Cy"}
+        b.telegram.push({"message": {"message_id": "?", "from": sender, "text": "unreadable words"}})
+        await b.until(lambda: b.rows("SELECT 1 FROM inbox WHERE state = 'quarantined'"))
+        result = await b.boswell("forget", "telegram-77", "--yes")
+        assert result.exit_code == 0, result.output
+        assert b.rows("SELECT 1 FROM inbox WHERE body LIKE '%unreadable words%'") == []
+
+
 async def test_the_command_line_asks_and_knows_what_it_is_asked_for(tmp_path: Path) -> None:
     async with running(tmp_path, echo) as b:
         await talked(b)
