@@ -19,6 +19,7 @@ from config import Config, load
 from memory import people
 from tests.fakes.house import House, house
 from tests.fakes.scripted_model import ScriptedModel
+from tests.fakes.watched import Watched
 
 FLOOD = 30
 PACE = 5
@@ -136,15 +137,15 @@ async def test_of_a_crowd_of_strangers_nothing_stays_for_good(tmp_path: Path, po
         }
 
 
-class Reloading:
+class Reloading(Watched):
     """A file and what is applied of it, by the agent's name."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
         monkeypatch.setattr(reload, "INTERVAL", 0.01)
         self.path = folder / "boswell.yaml"
         self.applied: list[str] = []
         self.meanwhile: list[str] = []  # names that are written while the one before is applied
-        self._changed = asyncio.Event()
 
     def write(self, name: str) -> None:
         self.path.write_text(f"agent: {{name: {name}}}")
@@ -153,13 +154,7 @@ class Reloading:
         self.applied.append(new.agent.name)
         if self.meanwhile:
             self.write(self.meanwhile.pop(0))
-        self._changed.set()
-
-    async def until(self, names: list[str]) -> None:
-        async with asyncio.timeout(10):
-            while self.applied != names:
-                self._changed.clear()
-                await self._changed.wait()
+        self._note()
 
 
 async def test_a_file_that_changes_while_a_reload_or_the_start_is_under_way_is_applied(
@@ -174,7 +169,7 @@ async def test_a_file_that_changes_while_a_reload_or_the_start_is_under_way_is_a
         watching = tasks.create_task(
             Reloader(there.path, asyncio.Event(), first, there.apply).run(), name="reload"
         )
-        await there.until(["Two", "Three", "Four"])
+        await there.until(lambda: there.applied == ["Two", "Three", "Four"])
         watching.cancel()
 
 

@@ -22,19 +22,20 @@ from adapters.base import Chat, Menu, NoState, Received, Update
 from adapters.console import Console, create
 from config.schema import ConsoleConfig
 from tests.fakes.terminal import Screen
+from tests.fakes.watched import Watched
 
 CHAT = Chat("console", "ada")
 MENU = Menu({"help": "Show what I understand", "history": "What we said", "stop": "Stop the answer"})
 
 
-class Person:
+class Person(Watched):
     """Somebody at a terminal that the adapter runs on."""
 
     def __init__(self, master: int, width: int) -> None:
+        super().__init__()
         self.screen = Screen(width)
         self.raw = ""
         self._master = master
-        self._changed = asyncio.Event()
         self.updates: asyncio.Queue[Update] = asyncio.Queue()
         self.owed = asyncio.Event()  # set: nothing is owed
         self.owed.set()
@@ -43,7 +44,7 @@ class Person:
 
     def read(self) -> None:
         self.raw += self.screen.receive(os.read(self._master, 65536))
-        self._changed.set()
+        self._note()
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
@@ -51,10 +52,7 @@ class Person:
     async def sees(self, pattern: str) -> str:
         """The screen, once it shows the pattern."""
         try:
-            async with asyncio.timeout(10):
-                while not re.search(pattern, self.screen.text, re.MULTILINE):
-                    self._changed.clear()
-                    await self._changed.wait()
+            await self.until(lambda: re.search(pattern, self.screen.text, re.MULTILINE))
         except TimeoutError:
             pytest.fail(f"{pattern!r} is not on the screen:\n{self.screen.text}")
         return self.screen.text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +31,7 @@ from config.schema import TelegramConfig
 from tests.contract.discord_world import discord_world
 from tests.contract.slack_world import slack_world
 from tests.fakes import telegram_server as telegram
+from tests.fakes.life import Life, running
 from tests.fakes.memory_adapter import MemoryAdapter
 
 PRIVATE = "1001"
@@ -81,7 +81,7 @@ class MemoryWorld:
 
     def trouble(self, verb: str, error: AdapterError) -> None:
         self.adapter.trouble.append((verb, error))
-        self.adapter._changed.set()
+        self.adapter._note()
 
     def chat(self, native: str = PRIVATE) -> Chat:
         return Chat("memory", native, "private" if native == PRIVATE else "group")
@@ -214,51 +214,6 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         world = TelegramWorld(server)
         yield world
         await world.adapter.close()
-
-
-class Life:
-    """What an adapter's run tells: the rows it handed in and the states it reported."""
-
-    def __init__(self) -> None:
-        self.rows: list[Received] = []
-        self.states: list[tuple[str, str]] = []
-        self._changed = asyncio.Event()
-
-    def up(self, detail: str = "") -> None:
-        self.states.append(("up", detail))
-        self._changed.set()
-
-    def down(self, reason: str) -> None:
-        self.states.append(("down", reason))
-        self._changed.set()
-
-    async def sink(self, rows: Sequence[Received]) -> None:
-        self.rows.extend(rows)
-        self._changed.set()
-
-    @property
-    def texts(self) -> list[str]:
-        return [row.update.text for row in self.rows if row.update is not None]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-
-@asynccontextmanager
-async def running(adapter: Adapter, life: Life | None = None) -> AsyncIterator[Life]:
-    """The adapter, receiving."""
-    life = life or Life()
-    task = asyncio.create_task(adapter.run(life.sink, life))
-    try:
-        await life.until(lambda: ("up" in dict(life.states)) or task.done())
-        yield life
-    finally:
-        task.cancel()
-        async with asyncio.timeout(1):
-            await asyncio.wait([task])
 
 
 async def test_messages_arrive_in_order_and_whole(world: World) -> None:

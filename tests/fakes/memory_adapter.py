@@ -10,12 +10,14 @@ from typing import Any
 
 from adapters import base
 from adapters.base import AdapterError, Chat, Health, Sink, Unavailable
+from tests.fakes.watched import Watched
 
 
-class MemoryAdapter:
+class MemoryAdapter(Watched):
     """`trouble` holds what the next calls raise: pairs of a verb and an error; an ambiguous one comes after the deed."""
 
     def __init__(self, name: str = "memory", **limits: Any) -> None:
+        super().__init__()
         self.name = name
         rates = dict.fromkeys(
             ("posts_per_second", "posts_burst", "group_posts_per_minute", "total_per_second"), 1e6
@@ -39,7 +41,6 @@ class MemoryAdapter:
         self.trouble: list[tuple[str, AdapterError]] = []
         self.received: list[base.Received] = []
         self._serial = 0
-        self._changed = asyncio.Event()
 
     def say(self, chat: Chat, person: base.Person, text: str, **more: Any) -> None:
         """A person writes."""
@@ -48,7 +49,7 @@ class MemoryAdapter:
         values = {"text": base.clean(text), "message_id": f"m{key}", "command": command, "args": args, **more}
         update = base.Update(source=f"{self.name}:test", key=key, chat=chat, person=person, **values)
         self.received.append(base.Received(update.source, key, update))
-        self._changed.set()
+        self._note()
 
     async def run(self, sink: Sink, health: Health) -> None:
         while True:
@@ -131,20 +132,18 @@ class MemoryAdapter:
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Return once the condition holds; it is looked at after every change."""
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
+        await self.until(condition, None)
 
     @asynccontextmanager
     async def _call(self, verb: str, text: str = "-") -> AsyncIterator[None]:
         await asyncio.sleep(0)
         error = self.trouble.pop(0)[1] if self.trouble and self.trouble[0][0] == verb else None
         if error is not None and not getattr(error, "ambiguous", False):
-            self._changed.set()
+            self._note()
             raise error
         if not text.strip() or self.limits.length(text) > self.limits.max_chars:
             raise base.Refused(f"a text of {len(text)} characters can not be shown")
         yield
-        self._changed.set()
+        self._note()
         if error is not None:
             raise error

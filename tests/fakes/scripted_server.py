@@ -12,9 +12,10 @@ from typing import Any, Self
 from aiohttp import web
 
 from tests.fakes.faults import Fault
+from tests.fakes.watched import Watched
 
 
-class ScriptedServer:
+class ScriptedServer(Watched):
     """A platform as far as its wire goes; what it answers is its own (`_handle`).
 
     Leaving its `async with` block fails if anything unexpected was asked or a scripted fault was never met. From another
@@ -24,12 +25,12 @@ class ScriptedServer:
     every_answer: Mapping[str, str] = {}  # headers of each answer, right or wrong
 
     def __init__(self, *, port: int = 0) -> None:
+        super().__init__()
         self.calls: Counter[str] = Counter()
         self.complaints: list[str] = []
         self.version = 0  # of all there is to see; it grows
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._port = port
-        self._changed = asyncio.Event()
         self._dead = asyncio.Event()
         self._runner: web.ServerRunner | None = None
 
@@ -75,10 +76,7 @@ class ScriptedServer:
 
     async def wait_for(self, predicate: Callable[[Self], Any], seconds: float = 10) -> None:
         """Return as soon as `predicate(server)` holds; it is asked again whenever something happens."""
-        async with asyncio.timeout(seconds):
-            while not predicate(self):
-                self._changed.clear()
-                await self._changed.wait()
+        await self.until(lambda: predicate(self), seconds)
 
     # Serving
 
@@ -90,9 +88,8 @@ class ScriptedServer:
         self._note()
 
     def _note(self) -> None:
-        """Something happened."""
         self.version += 1
-        self._changed.set()
+        super()._note()
 
     def _called(self, call: str) -> Fault | None:
         """Record a call; what goes wrong with it, if anything."""

@@ -12,7 +12,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 import discord
 from aiohttp import web
@@ -27,9 +27,8 @@ from simcord.intents import censor_message, prune_guild_create, required_intent
 
 from tests.fakes.discord_server.calls import body_of
 from tests.fakes.discord_server.gateway import Gateway, Session
-from tests.fakes.discord_server.server import API, TOKEN, answer
+from tests.fakes.discord_server.server import API, TOKEN, Wire, answer
 from tests.fakes.discord_server.state import ApiError, State
-from tests.fakes.scripted_server import ScriptedServer
 
 
 class _Today(Clock):
@@ -89,7 +88,7 @@ class _Gateway(Gateway):
             self._tell(session, "GUILD_CREATE", serializers.guild_create_payload(self.backend, guild))
 
 
-class SimcordBridge(ScriptedServer):
+class SimcordBridge(Wire):
     """A Discord with Anna, one server and one channel in it. `complaints` is what simcord does not know."""
 
     def __init__(self) -> None:
@@ -102,23 +101,6 @@ class SimcordBridge(ScriptedServer):
         backend.add_member(self.guild, self.anna)
         self.room = backend.create_channel(self.guild, "general").id
         self.dm = backend.get_dm_channel(self.anna).id
-
-    async def start(self) -> Self:
-        await super().start()
-        self.gateway.resume_url = self.gateway_url
-        return self
-
-    async def stop(self) -> None:
-        await self.gateway.stop()
-        await super().stop()
-
-    @property
-    def base_url(self) -> str:
-        return f"{self.url}{API}"
-
-    @property
-    def gateway_url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/gateway"
 
     # What people do and see
 

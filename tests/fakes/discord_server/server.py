@@ -32,24 +32,11 @@ API = "/api/v10"
 VIA = {"Via": "1.1 google"}  # what tells discord.py that an answer is Discord's own
 
 
-class DiscordServer(ScriptedServer):
-    """The server. All its state is public and may be read or set by a test.
-
-    `gateway` has the sessions and the ways to break them, `rest` the routes, `allowances` their rate
-    limits, `state` what is there. Its calls are named after their handlers in `rest`, or `gateway`.
-    """
+class Wire(ScriptedServer):
+    """Where a Discord listens, with its API and its gateway."""
 
     every_answer = VIA
-
-    def __init__(self, token: str = TOKEN, *, port: int = 0) -> None:
-        super().__init__(port=port)
-        self.token = token
-        self.state = State()
-        self.state.complaints = self.complaints
-        self.gateway = Gateway(self.state, token, self._note)
-        self.rest = Rest(self.state, self.gateway)
-        self.allowances = Allowances()
-        self.lag: dict[str, float] = {}  # seconds from a route's deed to its answer
+    gateway: Gateway
 
     async def start(self) -> Self:
         await super().start()
@@ -67,6 +54,24 @@ class DiscordServer(ScriptedServer):
     @property
     def gateway_url(self) -> str:
         return f"ws://127.0.0.1:{self._port}/gateway"
+
+
+class DiscordServer(Wire):
+    """The server. All its state is public and may be read or set by a test.
+
+    `gateway` has the sessions and the ways to break them, `rest` the routes, `allowances` their rate
+    limits, `state` what is there. Its calls are named after their handlers in `rest`, or `gateway`.
+    """
+
+    def __init__(self, token: str = TOKEN, *, port: int = 0) -> None:
+        super().__init__(port=port)
+        self.token = token
+        self.state = State()
+        self.state.complaints = self.complaints
+        self.gateway = Gateway(self.state, token, self._note)
+        self.rest = Rest(self.state, self.gateway)
+        self.allowances = Allowances()
+        self.lag: dict[str, float] = {}  # seconds from a route's deed to its answer
 
     # What is there
 

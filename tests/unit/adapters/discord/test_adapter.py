@@ -31,6 +31,7 @@ from adapters.discord.client import Backoff
 from config.schema import DiscordConfig
 from tests.fakes import discord_server as fake
 from tests.fakes.discord_server.state import FORUM, ApiError
+from tests.fakes.life import Life as Surroundings
 
 ANNA, DM, GUILD, ROOM = 1001, 2001, 700, 500
 PRIVATE = Chat("discord", str(DM))
@@ -42,44 +43,33 @@ MENU = Menu({"clear": "begin anew", "history": "what we said"})
 class Noticed(NoState):
     """A state that tells when something is kept in it."""
 
-    def __init__(self, changed: asyncio.Event) -> None:
+    def __init__(self, note: Callable[[], None]) -> None:
         super().__init__()
         self.values = self._values
-        self._changed = changed
+        self._note = note
 
     async def set(self, values: Mapping[str, str | None]) -> None:
         await super().set(values)
-        self._changed.set()
+        self._note()
 
 
-class Life:
-    """One adapter's surroundings: a sink that keeps marks with the rows, as the engine's does, and an ear for its health."""
+class Life(Surroundings):
+    """One adapter's surroundings: its sink keeps marks with the rows, as the engine's does."""
 
     def __init__(self, server: fake.DiscordServer, **settings: Any) -> None:
+        super().__init__()
         given = {"base_url": server.base_url, "gateway_url": server.gateway_url, **settings}
         self.settings = DiscordConfig(token=SecretStr(given.pop("token", fake.TOKEN)), **given)
         self.server = server
-        self.rows: list[Received] = []
-        self.states: list[tuple[str, str]] = []
         self.timing = QUICK
-        self._changed = asyncio.Event()
-        self.state = Noticed(self._changed)
+        self.state = Noticed(self._note)
         self.adapter: Discord
-
-    def up(self, detail: str = "") -> None:
-        self.states.append(("up", detail))
-        self._changed.set()
-
-    def down(self, reason: str) -> None:
-        self.states.append(("down", reason))
-        self._changed.set()
 
     async def sink(self, rows: Sequence[Received]) -> None:
         known = {row.key for row in self.rows}
-        self.rows.extend(row for row in rows if row.key not in known)
+        await super().sink([row for row in rows if row.key not in known])
         for row in rows:
             await self.state.set(row.marks)
-        self._changed.set()
 
     @property
     def texts(self) -> list[str]:
@@ -92,12 +82,6 @@ class Life:
         update = self.rows[-1].update
         assert update is not None
         return update
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Discord]:

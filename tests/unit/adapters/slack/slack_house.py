@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from adapters.base import Chat, Menu, NoState, State, Update
 from adapters.slack import Slack, Timing
 from config.schema import SlackConfig
-from tests.contract.test_adapter_contract import Life, running
 from tests.fakes import slack as fake
+from tests.fakes.life import Life, running
 
 MENU = Menu({"clear": "Begin anew", "help": "This list", "stop": "Stop"})
 TIMING = Timing(call=5, retry_first=0.001, retry_most=0.01)

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from adapters.base import ChatGone, HttpRequest, HttpResponse, NoState
 from adapters.slack import Slack
-from tests.contract.test_adapter_contract import running
 from tests.fakes import slack as fake
+from tests.fakes.life import running
 from tests.unit.adapters.slack.slack_house import MENU, TIMING, chat, connected, settings
 
 BACK = "https://boswell.example/slack/oauth_redirect"

@@ -10,8 +10,8 @@ import pytest
 
 from adapters.base import Chat, ChatGone, NoState
 from adapters.slack import Slack, Timing
-from tests.contract.test_adapter_contract import running
 from tests.fakes import slack as fake
+from tests.fakes.life import running
 from tests.unit.adapters.slack.slack_house import MENU, chat, connected, first_update, settings
 from tests.unit.adapters.slack.test_installing import empty, install
 from tests.unit.adapters.slack.test_receiving import settled, updates

@@ -11,8 +11,8 @@ import pytest
 from adapters.base import NoState, Received, Update
 from adapters.slack import Slack
 from adapters.slack.rooms import Rooms
-from tests.contract.test_adapter_contract import Life
 from tests.fakes import slack as fake
+from tests.fakes.life import Life
 from tests.unit.adapters.slack.slack_house import MENU, TIMING, chat, connected, first_update, settings
 
 

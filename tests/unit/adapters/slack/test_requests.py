@@ -12,8 +12,8 @@ from multidict import CIMultiDict
 
 from adapters.base import HttpRequest, HttpResponse
 from adapters.slack import Slack
-from tests.contract.test_adapter_contract import Life
 from tests.fakes import slack as fake
+from tests.fakes.life import Life
 from tests.unit.adapters.slack.slack_house import connected
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from adapters.base import (
 from adapters.telegram import Telegram, Timing
 from config.schema import TelegramConfig
 from tests.fakes import telegram_server as api
+from tests.fakes.life import Life as Surroundings
 from tests.fakes.telegram_server import TOKEN, TelegramServer
 
 ANNA = 1001
@@ -42,40 +43,13 @@ GROUP = Chat("telegram", "-500", "group")
 QUICK = Timing(poll=20, call=5, retry_first=0.001, retry_most=0.01, conflict=0.01)
 
 
-class Life:
-    def __init__(self) -> None:
-        self.rows: list[Received] = []
-        self.states: list[tuple[str, str]] = []
-        self._changed = asyncio.Event()
-
+class Life(Surroundings):
     def up(self, detail: str = "") -> None:
-        self._note("up", detail)
-
-    def down(self, reason: str) -> None:
-        self._note("down", reason)
-
-    def _note(self, state: str, detail: str) -> None:
-        if state == "down" or self.states[-1:] != [(state, detail)]:  # up is told after every poll
-            self.states.append((state, detail))
-        self._changed.set()
-
-    async def sink(self, rows: Sequence[Received]) -> None:
-        self.rows.extend(rows)
-        self._changed.set()
-
-    @property
-    def texts(self) -> list[str]:
-        return [row.update.text for row in self.rows if row.update is not None]
-
-    @property
-    def down_reasons(self) -> list[str]:
-        return [detail for state, detail in self.states if state == "down"]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
+        """Up is told after every poll."""
+        if self.states[-1:] == [("up", detail)]:
+            self._note()
+        else:
+            super().up(detail)
 
 
 def build(server: TelegramServer, timing: Timing = QUICK, **settings: Any) -> Telegram:
