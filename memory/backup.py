@@ -32,7 +32,7 @@ from typing import BinaryIO
 from memory import swap
 from memory.database import MemoryFault, copy
 from memory.export import Paths
-from memory.files import is_user_id, make_folder, sync_folder
+from memory.files import is_user_id, make_folder, open_or_make, sync_folder
 from memory.sql import migrations
 from memory.whole import PIECE, Archive, below, named, scratch, sweep, whole
 
@@ -161,7 +161,7 @@ def _lay(archive: zipfile.ZipFile, manifest: Manifest, data: Path, memory: Path,
             if parent not in folders and parent.is_relative_to(memory):
                 make_folder(parent)
                 folders.add(parent)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = open_or_make(path, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW)
         with named(path), open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             _check(archive, name, manifest, file.write)
             file.flush()

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from memory import swap
+from memory.files import make_folder, open_or_make
 from memory.sql import migrations, queries
 from memory.whole import scratch, sweep
 
@@ -258,7 +259,7 @@ def _beside(path: Path) -> Iterator[sqlite3.Connection]:
 async def _connect(path: Path, migrate: bool, stack: contextlib.ExitStack) -> _Connection:
     connection = _Connection(lambda: _open(path, migrate), 64)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         stack.enter_context(swap.at_rest(path.parent.absolute()))
         try:
             await connection
@@ -285,7 +286,7 @@ def _advice(exc: Exception) -> str:
 
 
 def _open(path: Path, migrate: bool) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    os.close(open_or_make(path, os.O_RDWR))
     for file in path.parent.glob(f"{path.name}*"):  # a restored copy is often readable by all
         if file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
             file.chmod(0o600)

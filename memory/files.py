@@ -66,7 +66,7 @@ def replace(path: Path, data: bytes, *, still: Callable[[], bool] = lambda: True
     `still` is asked right before that instant: if it says no, the file stays as it is. Whether it was replaced.
     """
     temporary = path.with_name(f".{path.name}.new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = open_or_make(temporary, os.O_WRONLY | os.O_TRUNC)
     try:
         write_all(fd, data)
     finally:
@@ -87,13 +87,48 @@ def write_all(fd: int, data: bytes) -> None:
     os.fsync(fd)
 
 
+def open_or_make(path: Path, flags: int) -> int:
+    """Open a file, made if it is not there: for one account alone, which is its folder's owner also where root makes it."""
+    try:
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _hand_over(fd, path.parent)
+    return fd
+
+
 def make_folder(folder: Path) -> None:
-    """Make a folder that nobody else on this machine can look into, durably, if it is not there."""
+    """Make a folder that only one account of this machine can look into, durably, if it is not there.
+
+    As with a file, that is the owner of the folder that it stands in.
+    """
     if folder.is_dir():
         return
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    if not folder.parent.is_dir():
+        make_folder(folder.parent)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():  # else somebody was faster
+            raise
+    else:
+        _hand_over(folder, folder.parent)
     sync_folder(folder.parent)
+
+
+def _hand_over(made: int | Path, folder: Path) -> None:
+    """Let what root has just made be its folder's owner's: a command of root's must not keep Boswell from its own files.
+
+    Never what was there before: whoever owns the folder could lay a link to anything there.
+    """
+    if os.geteuid() != 0:
+        return
+    owner = folder.stat()
+    with contextlib.suppress(OSError):  # a root that may not, as in some containers: it stays root's
+        if isinstance(made, int):
+            os.fchown(made, owner.st_uid, owner.st_gid)
+        else:
+            os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def remove_folder(folder: Path) -> None:

@@ -28,7 +28,7 @@ import structlog
 
 from memory import units, words
 from memory.database import MemoryFault, statements
-from memory.files import is_user_id
+from memory.files import is_user_id, make_folder, open_or_make
 from memory.fusion import fused
 from memory.sql import index_schema, queries
 from memory.transcripts import Message, Place, Transcripts
@@ -304,7 +304,7 @@ class _Person:
             if not self.taken():
                 return self._connection
             self.close()
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         connection = self._connect()
         if _version(connection) not in (0, _VERSION):
             self.remove()
@@ -341,7 +341,7 @@ def _path(root: Path, user_id: str) -> Path:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(open_or_make(path, os.O_RDWR))
     connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
     # What is lost at a power cut is made anew; a kill loses nothing.
     connection.execute("PRAGMA synchronous = OFF")

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from memory.files import make_folder, open_or_make
+
 
 class LeaseTaken(Exception):
     """Another process holds the lease; `holder` is its process id, 0 if unknown."""
@@ -51,8 +53,8 @@ def shared(folder: Path, name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(folder: Path, name: str, how: int) -> Iterator[int]:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(_path(folder, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    make_folder(folder)
+    descriptor = open_or_make(_path(folder, name), os.O_RDWR)
     try:
         try:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)

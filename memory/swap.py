@@ -124,7 +124,7 @@ def _folder(root: Path, places: list[Path]) -> Path:
     """The first of these places into which entries of `root` can be moved; a volume's mount has nothing beside it."""
     for place in places:
         try:
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(place)
             probe = root / _PROBE
             probe.touch()
             probe.rename(place / probe.name).unlink()

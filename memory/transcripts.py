@@ -571,9 +571,9 @@ def _append(path: Path, payload: bytes, *, only_to: _End | None = None) -> bool:
 
     With `only_to`, only if nobody has touched the file since; else False as well.
     """
-    create = os.O_CREAT if only_to is None else 0
     # A pipe in the file's place would keep us waiting for a reader.
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | create, 0o600)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
+    fd = files.open_or_make(path, flags) if only_to is None else os.open(path, flags | os.O_CLOEXEC)
     try:
         if only_to is not None:
             now = os.fstat(fd)
