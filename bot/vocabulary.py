@@ -149,7 +149,7 @@ def _seconds(found: re.Match[str], _: datetime) -> Repeat:
 
 
 def _spaced(count: str, unit: str) -> Repeat:
-    return (2 if count == "other" else number(count)) * (7 if unit == "week" else 1) or None
+    return (2 if count in ("other", "second") else number(count)) * (7 if unit == "week" else 1) or None
 
 
 def _monthly(found: re.Match[str], _: datetime) -> Repeat:
@@ -177,8 +177,8 @@ REPEATS: Sequence[tuple[str, Callable[[re.Match[str], datetime], Repeat]]] = [
         lambda _, __: ("*", "*", "mon-fri"),
     ),
     (r"(?:every|each) weekend|(?:every |each |on )?weekends", lambda _, __: ("*", "*", "sat,sun")),
-    (rf"every (other|{NUMBER}) (day|week)s?", lambda f, _: _spaced(f[1], f[2])),
-    (rf"every (other)(?= {WEEKDAY}\b)", lambda f, _: _spaced(f[1], "week")),
+    (rf"every (other|second|{NUMBER}) (day|week)s?", lambda f, _: _spaced(f[1], f[2])),
+    (rf"every (other|second)(?= {WEEKDAY}\b)", lambda f, _: _spaced(f[1], "week")),
     (rf"(?:every |on )?({WEEKDAY}) ?(?:-|–|to) ?({WEEKDAY})", _span),
     (rf"(?:every|each|weekly on|every week on) ({_DAYS})", lambda f, _: ("*", "*", _days(f[1]))),
     (rf"(?:on )?({_WEEKDAYS}(?:{_AND}{_WEEKDAYS})*)", lambda f, _: ("*", "*", _days(f[1]))),

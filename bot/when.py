@@ -100,87 +100,10 @@ def parse_end(phrase: str, now: datetime) -> datetime | None:
     return None
 
 
-def split(text: str, now: datetime) -> tuple[str, str] | None:
-    """The phrase that a text begins with (or else ends with), and the rest of it; None if there is none.
-
-    "in 20 minutes to make tea" and "make tea in 20 minutes" are both ("in 20 minutes", "make tea"). There is none either where
-    the rest reads on like a date or a time, in front or behind: that would be a part of the phrase that was not understood.
-    """
-    text = _bare(text)
-    ends = [match.end() for match in re.finditer(r"\S+", text)][:MOST_WORDS]
-    for end in reversed(ends):
-        if _understood(text[:end], now):
-            phrase, rest = text[:end], text[end:]
-            joined = phrase.endswith(":") or _JOINED.match(rest)
-            if not joined and _GOES_ON.search(f"{phrase}\n{rest.lstrip()}"):
-                return None
-            found = _with_end(phrase.strip(" ,:"), _bare(rest), now)
-            return None if _LIKE_A_TIME.match(found[1]) else found
-    starts = [match.start() for match in re.finditer(r"\S+", text)][1:][-MOST_WORDS:]
-    for start in starts:
-        if _understood(text[start:], now):
-            rest = text[:start].rstrip(" ,:–-")
-            return None if _LIKE_A_TIME.match(rest) or _BEGINS.search(rest) else (text[start:], rest)
-    return None
-
-
-def _with_end(phrase: str, text: str, now: datetime) -> tuple[str, str]:
-    """An end may stand behind what is to be said: "every day at 9 to stretch until Friday"."""
-    for found in [*re.finditer(r"[\s,]+(?=until\s)", text, re.IGNORECASE)][-MOST_WORDS:]:
-        if _understood(whole := f"{phrase} {text[found.end() :]}", now):
-            return whole, text[: found.start()]
-    return phrase, text
-
-
-def _understood(phrase: str, now: datetime) -> bool:
-    try:
-        return parse(phrase, now) is not None
-    except Impossible:
-        return True
-
-
-_LIKE_A_TIME = re.compile(
-    r"(?:on |the )*(?:\d{4}-\d|\d{1,2}[./]\d{1,2}[./]\d"
-    rf"|{vocabulary.NTH}(?: of)? {vocabulary.MONTH}\b|{vocabulary.MONTH} (?:the )?{vocabulary.NTH}\b)"
-    r"|(?:at |@ ?)?(?:\d{1,2}[:.]\d\d(?!\d|%)|\d{1,2} ?[ap]\.?m\b)|(?:at |@ ?)(?:\d|noon\b|mid(?:day|night)\b)",
-    re.IGNORECASE,
-)
-_DAY = rf"(?:today|tonight|tomorrow|{vocabulary.WEEKDAY}s?)"
-_UNIT = r"(?:minute|hour|day|weekday|week|weekend|month|year|morning|afternoon|evening|night)s?"
-_ZONE = r"(?:utc|gmt|bst|cest|cet|eest|eet|[ecmp][sd]t)"
-_GOES_ON = re.compile(  # a phrase, and a text behind it that begins with more of the phrase
-    r"(?:(?<![:.]\d)\dh?|\b(?:h|hours?|hrs?|o'?clock|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)),?"
-    r"\n(?:[0-5]\d\b(?![.:%])|(?:fifteen|twenty|thirty|forty|fifty)\b)"
-    rf"|(?:{_DAY}|\d-\d\d),?\n\d{{1,2}}\b(?![.:%])"
-    rf"|{_DAY},?\n(?:{_DAY}|week)\b"
-    rf"|\n(?:and|or|but|except|&) (?:(?:on|at|in) )?(?:\d|noon\b|midnight\b|{_DAY}\b)"
-    rf"|^in .*\n(?:and |& )?{vocabulary.NUMBER} {_UNIT}\b"
-    r"|\n(?:until|till|til|through|starting|beginning|between)\b"
-    rf"|\nfrom (?:the |next )?(?:\d|{_DAY}\b|{vocabulary.MONTH}\b)"
-    rf"|\n(?:{_ZONE}|[ap]\.?m)\b",
-    re.IGNORECASE,
-)
-_BEGINS = re.compile(  # a text that ends with the beginning of the phrase behind it
-    r"(?:^|\b)(?:every|next|last|until|till|til|from|after|before|between|starting|beginning|but|except|and|or|not)$|&$"
-    rf"|\bevery (?:other|first|second|third|fourth|last|single|{_UNIT}|{_DAY})$"
-    rf"|\b(?:once|twice|times) (?:a|per|every) \w+$|\b(?:next|last|this|tomorrow) {_UNIT}$"
-    rf"|\b(?:starting|beginning|from|until|till|til) (?:on )?{_DAY}$|\bin {vocabulary.NUMBER} {_UNIT}$"
-    rf"|(?:\bat|@) ?\d{{1,2}}(?:[:.]\d\d)?(?: ?[ap]\.?m\.?)?$|\b\d{{1,2}}\.\d{{1,2}}\.$|\b(?:{_ZONE}|tonight|tomorrow)$",
-    re.IGNORECASE,
-)
-_JOINED = re.compile(r"\s*(?:[:;–—]|(?:to|that|about)\b)", re.IGNORECASE)  # what can be no part of a phrase
-_LEADING = re.compile(r"(?:[\s,:;–—-]+|(?:me|to|that|about|of)\b(?=\s))+", re.IGNORECASE)
-
-
-def _bare(text: str) -> str:
-    """Without what joins a time to what is to be said: "to", "that", a colon."""
-    found = _LEADING.match(text)
-    return (text[found.end() :] if found else text).strip()
-
-
 def _plain(phrase: str) -> str:
     text = _UNSEEN.sub("", phrase).casefold().replace("’", "'").replace("&", " & ")
     text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
+    text = re.sub(r"\b(\d{4}-\d\d-\d\d)t(\d\d:\d\d)(?::00)?\b", r"\1 \2", text)
     text = re.sub(r"\b(?:till|til|through)\b", "until", text)
     return re.sub(r"\s*,\s*", ", ", " ".join(text.split())).strip(" ,:;.!")
 
@@ -297,7 +220,7 @@ class _Reader:
             unit = found[2]
             self._same_time = True
             self._day = lambda time: datetime.combine(_ahead(now.date(), count, unit), time)
-        elif found := self._match(r"(?:on )?(\d{4})-(\d\d)-(\d\d)t?"):
+        elif found := self._match(r"(?:on )?(\d{4})-(\d\d)-(\d\d)"):
             self._day = _on(now, int(found[1]), int(found[2]), int(found[3]))
         elif found := self._match(r"(?:on )?(\d{1,2})\.(\d{1,2})\.(\d{4})"):
             self._day = _on(now, int(found[3]), int(found[2]), int(found[1]))

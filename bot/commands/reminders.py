@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from adapters.base import Button
-from bot import quiet, reminders, times, when
+from bot import phrases, quiet, reminders, times
 from bot.commands.base import Answer, CommandContext
 from bot.reminders import Plan
 from bot.when import Impossible
@@ -25,7 +25,7 @@ async def remind(ctx: CommandContext) -> Answer:
 
     def planned() -> tuple[str, Plan] | None:
         shown = times.clock(now, zone)
-        found = when.split(ctx.args, shown)
+        found = phrases.split(ctx.args, shown)
         if found is None:
             return None
         phrase, text = found

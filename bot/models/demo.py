@@ -17,7 +17,7 @@ from itertools import cycle, islice
 from typing import ClassVar
 from zoneinfo import available_timezones
 
-from bot import past, when
+from bot import past, phrases, sentences, when
 from bot.context import SUMMARY_PROMPT
 from bot.events import Event, ToolCall, ToolReturned, Usage, UserSaid
 from bot.models.base import Finished, ModelEvent, ModelRequest, TextDelta
@@ -262,7 +262,10 @@ def _do_later(turn: _Turn, found: re.Match[str]) -> Answer:
 
 def _at_a_time(turn: _Turn, text: str, *, work: bool) -> Answer:
     now = datetime.now(UTC).replace(tzinfo=None)  # what it is where they are, the tool knows
-    parts = when.split(_bare(text), now)
+    try:
+        parts = phrases.split(_bare(text), now)
+    except when.Impossible as exc:
+        return Answer(sentences.say(exc.key, **exc.values))
     if parts is None or not parts[1]:
         return Answer("Tell me when, and what. Like this: remind me in 20 minutes to make tea.")
     phrase, task = parts

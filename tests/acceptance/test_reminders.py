@@ -127,7 +127,7 @@ async def test_the_time_may_come_first_or_last(
         ("every minute hop", "That repeats every minute. The shortest"),
         ("sunday 2026-03-29 at 2:30 foo", "2026-03-29 02:30 has passed already."),
         ("monday 2027-03-28 at 2:30 foo", "2027-03-28 is on another weekday than you said."),
-        ("sunday 31/12/2026 at 2:30 foo", "Tell me when, and then what:"),
+        ("sunday 31/12/2026 at 2:30 foo", "I did not understand “sunday 31/12/2026”."),
         ("yesterday at 9 tea", "2026-11-24 09:00 has passed already."),
         ("at 25:00 tea", "“25:00” is no time of day."),
     ],
