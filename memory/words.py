@@ -116,16 +116,24 @@ def _expression(parts: Iterable[str], between: str, ending: str = "") -> str:
 
 
 def first_of(query: str, text: str) -> int:
-    """Where in a text the words of a query begin to stand, about; 0 where they do not."""
-    parts = []
-    for word in re.findall(r"[^\W_]+", _flat(query[:MOST_CHARS])):
+    """Where in a text the words of a query begin to stand, about; 0 where they do not. A phrase counts more than its words."""
+    asked, flat = _flat(query[:MOST_CHARS]).translate(_QUOTES), _flat(text)
+    phrases = (re.findall(r"[^\W_]+", quoted) for quoted, _ in _ITEM.findall(asked))
+    together = [r"\b" + r"[\W_]+".join(map(re.escape, phrase)) + r"\b" for phrase in phrases if phrase]
+    letters: list[str] = []
+    words: list[str] = []
+    for word in re.findall(r"[^\W_]+", asked):
         if _LETTER.match(word):
-            parts += [re.escape(pair) for pair in _pairs(list(word))]
+            letters += [re.escape(pair) for pair in _pairs(list(word))]
         elif word not in _TELLS_NOTHING:
-            # It may stand there in another form
-            parts.append(r"\b" + re.escape(word[: max(4, len(word) - 3)]))
-    found = re.search("|".join(parts[:MOST_TERMS]), _flat(text)) if parts else None
-    return found.start() if found else 0
+            words.append(word)
+    whole = [rf"\b{re.escape(word)}\b" for word in words]
+    # It may stand there in another form: first what is most alike
+    forms = ([r"\b" + re.escape(word[: max(least, len(word) - 3)]) for word in words] for least in (4, 3))
+    for parts in (together, letters + whole, *forms):
+        if parts and (found := re.search("|".join(parts[:MOST_TERMS]), flat)):
+            return found.start()
+    return 0
 
 
 def _flat(text: str) -> str:
