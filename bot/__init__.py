@@ -24,7 +24,7 @@ An update's way through it, in order:
       exports             all that is kept of a person, as a file that is sent
       forgetting          all that is kept of a person, erased; retention: what is kept for so long only
     scheduler             fires what is due: it enters the inbox; triggers: when that is; quiet: whom it waits for
-      reminders           what people set for themselves; phrases, when, past (words: vocabulary), times: as they are read and told
+      reminders           what people set for themselves; phrases, when, past (words: vocabulary), times: in which words
       gone                where it can not speak any more: what is scheduled there rests
     memory/               database, inbox, outbox; transcripts (Markdown files) and the journal that writes them; days: a person's
       people, links       who is let in; who is one person; notices: what operators are to be told; schedules: what is due when

@@ -225,7 +225,7 @@ def cancel(tx: Tx, variables: Variables, number: int) -> Schedule | None:
 
 
 def rezone(tx: Tx, people: Sequence[str], zone: str, at: float) -> None:
-    """A person is in another zone now: what repeats goes by the clock there, and what is due once keeps its instant.
+    """A person is in another zone now: what repeats goes by the clock there, its end too, and what is due once keeps its instant.
 
     What is due already, and about to be said, is left alone.
     """
@@ -235,17 +235,20 @@ def rezone(tx: Tx, people: Sequence[str], zone: str, at: float) -> None:
 
 
 def _rezone(tx: Tx, one: Schedule, zone: str, at: float) -> None:
-    trigger, due = triggers.load(one.trigger), one.next_at
-    if isinstance(trigger, Every) and trigger.seconds % DAY == 0:
+    trigger, due, until = triggers.load(one.trigger), one.next_at, one.until
+    by_days = isinstance(trigger, Cron) or (isinstance(trigger, Every) and trigger.seconds % DAY == 0)
+    if until is not None and (by_days or times.clock(until, one.zone).time() == when.DAY_END):
+        until, _ = times.instant(times.clock(until, one.zone), zone)
+    if by_days and isinstance(trigger, Every):
         anchor, _ = times.instant(times.clock(trigger.anchor, one.zone), zone)
         trigger = Every(trigger.seconds, anchor)
     if not isinstance(trigger, Once) and due > at:
         following = triggers.next_after(trigger, zone, at)
-        if following is None or (one.until is not None and following > one.until):
+        if following is None or (until is not None and following > until):
             schedules.cancel(tx, one.id, [one.user_id])
             return
         due = following
-    schedules.change(tx, replace(one, trigger=triggers.dump(trigger), zone=zone, next_at=due))
+    schedules.change(tx, replace(one, trigger=triggers.dump(trigger), zone=zone, next_at=due, until=until))
 
 
 def _place(schedule: Schedule) -> Place | None:

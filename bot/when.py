@@ -18,6 +18,7 @@ from bot import vocabulary
 
 MOST_WORDS = 20  # of a phrase
 MORNING = Time(9)
+DAY_END = Time(23, 59, 59)
 DAY = 86400
 
 
@@ -113,7 +114,7 @@ _UNSEEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 
 def _end_of_day(at: datetime) -> datetime:
-    return at.replace(hour=23, minute=59, second=59)
+    return datetime.combine(at, DAY_END)
 
 
 # The reader ---------------------------------------------------------------------------------------------------------

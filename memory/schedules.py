@@ -56,7 +56,6 @@ def add(tx: Tx, schedule: Schedule) -> int:
         name=schedule.name,
         platform=schedule.platform,
         user_id=schedule.user_id,
-        until=schedule.until,
         created_at=schedule.created_at,
         **_changeable(schedule),
     )
@@ -222,6 +221,7 @@ def _changeable(schedule: Schedule) -> dict[str, Any]:
         "missed": schedule.missed,
         "grace": schedule.grace,
         "next_at": schedule.next_at,
+        "until": schedule.until,
     }
 
 

@@ -624,7 +624,7 @@ SELECT * FROM schedules WHERE platform = :platform AND name <> '' ORDER BY name,
 
 -- name: schedule_change  The configuration says something else now.
 UPDATE schedules SET text = :text, work = :work, trigger = :trigger, zone = :zone, missed = :missed, grace = :grace,
-                     next_at = :next_at, person = :person, chat = :chat, chat_key = :chat_key,
+                     next_at = :next_at, until = :until, person = :person, chat = :chat, chat_key = :chat_key,
                      state = iif(chat_key = :chat_key, state, 'active'), problem = iif(chat_key = :chat_key, problem, '')
 WHERE id = :id;
 

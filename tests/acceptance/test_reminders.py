@@ -417,6 +417,28 @@ async def test_what_repeats_follows_its_person_into_another_zone_and_what_is_due
         assert said == [(0,)]
 
 
+async def test_the_end_of_what_repeats_follows_its_person_into_another_zone(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with open_house(tmp_path, clock) as h:
+        await ask(h, "/remind every day at 22:00 until 2026-11-27 by day")
+        await ask(h, "/remind every day at 22:00 until 2026-11-27 at 22:00 by the clock")
+        await ask(h, "/remind every 2 hours until 2026-11-27 all day")
+        await ask(h, "/remind every 2 hours until 2026-11-27 at 22:00 by real time")
+        for zone in ("America/New_York", "Asia/Tokyo", "America/New_York"):
+            await ask(h, f"/timezone {zone}")
+        assert h.rows("SELECT text, until FROM schedules ORDER BY id") == [
+            ("by day", at("2026-11-27 23:59:59", "America/New_York")),
+            ("by the clock", at("2026-11-27 22:00", "America/New_York")),
+            ("all day", at("2026-11-27 23:59:59", "America/New_York")),
+            ("by real time", at("2026-11-27 22:00", VIENNA)),
+        ]
+        assert "until Friday 2026-11-27 at 23:59 (America/New_York)" in await ask(h, "/reminders")
+        clock.time = at("2026-11-27 21:59", "America/New_York")
+        await wait(h, clock, 86400)
+        assert h.texts().count("⏰ by day") == 1  # the last one; what is late says that it is
+
+
 async def test_what_is_due_already_is_said_all_the_same_when_the_zone_changes(
     tmp_path: Path, clock: Clock
 ) -> None:
