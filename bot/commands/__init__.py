@@ -84,6 +84,8 @@ async def _history(ctx: CommandContext) -> Answer:
     except ToolProblem as exc:
         return Answer(str(exc))
     text = render_history(found, assistant=turns.setup.agent.name)
+    if found.cut:
+        text += f"\n\n{ctx.say('history_cut', date=found.last)}"
     if not turns.delivery.limits(update.chat).buttons:
         return Answer(text)
     pages = await asyncio.to_thread(split, text, HISTORY_PAGE)

@@ -62,7 +62,12 @@ async def search(ctx: CommandContext) -> Answer:
 def _page(ctx: CommandContext, asked: str, found: list[Excerpt], number: int) -> Answer:
     name = ctx.turns.setup.agent.name
     parts = [render_section(one.date, one.section, name) for one in found]
-    pages = split("\n\n".join(parts), PAGE)
+    pages: list[str] = []
+    for part in parts:
+        if pages and len(pages[-1]) + len(part) + 2 <= PAGE:
+            pages[-1] += f"\n\n{part}"
+        else:
+            pages += split(part, PAGE)
     number = max(1, min(number, len(pages)))
     text = pages[number - 1]
     if number == len(pages):
@@ -70,4 +75,5 @@ def _page(ctx: CommandContext, asked: str, found: list[Excerpt], number: int) ->
     more = f"search {asked} p#{number + 1}"
     if ctx.turns.delivery.limits(ctx.job.update.chat).buttons and len(more.encode()) <= _BUTTON_BYTES:
         return Answer(text, buttons=(Button(ctx.say("more_button"), more),))
-    return Answer(f"{text}\n\n{ctx.say('search_more', command=sentences.command(more))}")
+    more = ctx.say("search_more", page=number, pages=len(pages), command=sentences.command(more))
+    return Answer(f"{text}\n\n{more}")

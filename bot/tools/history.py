@@ -29,6 +29,7 @@ MAX_CHARS = 24_000  # of what was said, in one answer: about 6,000 tokens
 MAX_MESSAGE_CHARS = 6_000  # so that one pasted book does not push the rest of the day out
 MAX_DAYS = 366
 _MESSAGE_COST = 20  # characters around each message
+_SEARCH = " search_history finds what is left out by its words, and a day alone has more room."
 _DATES_APART = timedelta(days=2)  # of two places of the earth, at most
 
 
@@ -44,14 +45,15 @@ class Day:
 class History:
     """What was found from `first` to `last`, oldest day first.
 
-    `left_out` says in sentences what is missing, and is empty if nothing is. Where there are no `days`, `nearest` has the
-    closest date before and after that has something.
+    `left_out` says in sentences what is missing, and is empty if nothing is; `cut`: because there was no room for all. Where
+    there are no `days`, `nearest` has the closest date before and after that has something.
     """
 
     first: Date
     last: Date
     days: tuple[Day, ...]
     left_out: str
+    cut: bool
     nearest: tuple[Date, ...]
     private: bool
 
@@ -77,7 +79,7 @@ def history(
             stray = [section.stray] if section.stray else []
             parts += [f"## {section.heading or 'notes'}", *stray, render(section.messages).rstrip("\n")]
     if found.left_out:
-        parts.append(f"[{found.left_out}]")
+        parts.append(f"[{found.left_out}{_SEARCH if found.cut else ''}]")
     return "\n\n".join(parts)
 
 
@@ -115,7 +117,7 @@ def read_history(
         *cut,
         *(f"The transcript of {day} can not be read just now." for day in sorted(reader.unreadable)),
     ]
-    return History(first, last, tuple(days), " ".join(notes), tuple(nearest), variables.private)
+    return History(first, last, tuple(days), " ".join(notes), bool(cut), tuple(nearest), variables.private)
 
 
 class _Reader:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from adapters.base import Button, parse_command
@@ -56,6 +58,23 @@ async def test_where_there_are_no_buttons_a_history_comes_whole(tmp_path: Path) 
         await h.say("/history")
         await h.settled()
         assert "".join(h.texts()[before:]).count("word") == 2400
+
+
+async def test_a_history_that_is_too_long_for_one_answer_says_at_its_end_how_to_find_the_rest(
+    tmp_path: Path,
+) -> None:
+    model = ScriptedModel(lambda request: "word " * 1100)
+    async with house(tmp_path, model, adapter=MemoryAdapter(buttons=False)) as h:
+        for number in range(8):
+            await h.ask(f"question {number}")
+        day = f"{datetime.now(UTC):%Y-%m-%d}"
+        told = await h.ask("/history")
+        assert "question 7" in told
+        assert "question 0" not in told
+        assert re.match(rf"Of {day}, \d+ earlier messages are left out here\.", told)
+        assert told.endswith(
+            f"The day's earlier messages are left out above. /search finds them by a word of theirs: /search WORD {day}..{day}"
+        )
 
 
 async def test_a_page_that_is_not_there_is_the_last_one(tmp_path: Path) -> None:

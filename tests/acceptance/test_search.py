@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -116,8 +117,28 @@ async def test_where_no_button_can_be_a_command_says_how_it_goes_on(
             await h.ask(f"zebra {number} " + "and so on " * 50)
             await h.ask("/clear")
         told = await h.ask(f"/search {words}")
+        assert re.search(r"\n\nThis is page 1 of \d+\. The next one: ", told)
         assert told.endswith(f"/search {words} p#2")
+        assert "p#2" in await h.ask("/help")
         assert "zebra" in await h.ask(told[told.rindex("/search") :])
+
+
+async def test_a_page_ends_between_two_conversations_so_that_a_hit_stands_by_its_question(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "memory" / "memory-1"
+    folder.mkdir(parents=True)
+    said = "".join(
+        f"## 10:00:0{n} UTC\n\n**user:** question {n} {'so ' * 60}\n\n**assistant:** {'on ' * 150}zebra {n}\n\n---\n\n"
+        for n in range(9)
+    )
+    (folder / "2026-01-01.md").write_text(said)
+    async with house(tmp_path, answers(), adapter=MemoryAdapter(buttons=False)) as h:
+        for page in (1, 2):
+            told = await h.ask(f"/search zebra p#{page}")
+            questions = re.findall(r"question (\d)", told)
+            assert len(questions) > 1
+            assert re.findall(r"zebra (\d)", told) == questions
 
 
 async def test_in_a_group_nothing_of_a_private_chat_or_of_another_group_is_told(tmp_path: Path) -> None:

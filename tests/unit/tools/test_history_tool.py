@@ -218,6 +218,9 @@ async def test_of_too_much_the_newest_is_kept_and_the_rest_is_named(transcripts:
     assert "day 2 turn" not in answer
     assert "Of 2026-11-02, " in answer
     assert "What there is from 2026-11-01 until before 2026-11-02 is left out" in answer
+    assert answer.endswith(
+        "too much for one answer. search_history finds what is left out by its words, and a day alone has more room.]"
+    )
 
 
 async def test_one_huge_message_is_cut_and_leaves_room_for_the_others(transcripts: Transcripts) -> None:
