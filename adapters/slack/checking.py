@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.base import AdapterError, Finding
+from adapters.base import AdapterError, Finding, Unavailable
 from adapters.slack.client import Client, Rejected
 from adapters.slack.manifest import SCOPES
 from config.schema import SlackConfig
@@ -37,11 +37,7 @@ async def _bot(client: Client, token: str) -> list[Finding]:
     try:
         answer = await client("auth_test", token)
     except AdapterError as exc:
-        return [
-            Finding(
-                False, _NAME, f"{exc}; bot_token is the Bot User OAuth Token (xoxb-…) of OAuth & Permissions"
-            )
-        ]
+        return [_refused(exc, "bot_token is the Bot User OAuth Token (xoxb-…) of OAuth & Permissions")]
     found = [Finding(True, _NAME, f"@{answer.get('user')} in {answer.get('team')}")]
     if "x-oauth-scopes" in answer.headers:
         granted = {scope.strip() for scope in answer.headers["x-oauth-scopes"].split(",")}
@@ -58,8 +54,13 @@ async def _sockets(client: Client, token: str) -> Finding:
         await client("apps_connections_open", "", app_token=token)
     except AdapterError as exc:
         hint = "app_token is an app-level token (xapp-…) with the scope connections:write, and Socket Mode is switched on"
-        return Finding(False, _NAME, f"{exc}; {hint}")
+        return _refused(exc, hint)
     return Finding(True, _NAME, "Socket Mode can be opened")
+
+
+def _refused(exc: AdapterError, hint: str) -> Finding:
+    """Slack's refusal, with what may be wrong with the token; of one that it has not seen nothing can be said."""
+    return Finding(False, _NAME, str(exc) if isinstance(exc, Unavailable) else f"{exc}; {hint}")
 
 
 async def _oauth(client: Client, ident: str, secret: str) -> Finding:

@@ -30,6 +30,7 @@ from bot.cli.shared import (
     load_config,
     named,
     printable,
+    program,
     silence_output,
     with_database,
     zone_of,
@@ -219,7 +220,8 @@ def init(
     except OSError as exc:
         fail(f"{str(path)!r} can not be written: {exc.strerror}")
     option = "" if path == DEFAULT_PATH else f" --config {path}"
-    click.echo(f"Wrote {path}. Next: `boswell check{option}`, then `boswell run{option}`.")
+    boswell = program()
+    click.echo(f"Wrote {path}. Next: `{boswell} check{option}`, then `{boswell} run{option}`.")
     if secrets := re.findall(r"^ *\w+: \$\{(\w+)\}", text, re.MULTILINE):
         click.echo(f"It takes these from the environment: {', '.join(secrets)}.")
 
@@ -298,10 +300,14 @@ def status(path: Path | None, as_json: bool, quiet: bool) -> None:
 
 @main.command()
 @config_option
-@click.argument("user")
+@click.argument("user", required=False)
 @click.argument("date", required=False)
-def history(path: Path | None, user: str, date: str | None) -> None:
-    """Print a person's transcript: of DATE (2026-01-31, or today or yesterday where they are), or all days."""
+def history(path: Path | None, user: str | None, date: str | None) -> None:
+    """Print a person's transcript, or whose there are.
+
+    USER is a user id, such as telegram-1001; without one, all of whom there are transcripts are listed. DATE is 2026-01-31, or
+    today or yesterday where that person is; without one, all days are printed.
+    """
     from datetime import date as date_
     from datetime import datetime, timedelta
     from zoneinfo import ZoneInfo
@@ -309,8 +315,10 @@ def history(path: Path | None, user: str, date: str | None) -> None:
     from memory.transcripts import Transcripts
 
     config = load_config(path, secrets=False).config
-    root = config.memory_path
-    transcripts = Transcripts(root)
+    transcripts = Transcripts(config.memory_path)
+    if user is None:
+        click.echo("\n".join(sorted(transcripts.people())) or "There are no transcripts yet.")
+        return
     today = datetime.now(ZoneInfo(zone_of(config, user) if date else "UTC")).date()
     words = {"today": today, "yesterday": today - timedelta(days=1)}
     try:
@@ -327,7 +335,7 @@ def history(path: Path | None, user: str, date: str | None) -> None:
             f"there is no transcript of {user!r} on {date}; there are of: {', '.join(map(str, others[-7:]))}"
         )
     if not texts:
-        known = ", ".join(sorted(folder.name for folder in root.iterdir())) if root.is_dir() else ""
+        known = ", ".join(sorted(transcripts.people()))
         where = f" on {date}" if date else ""
         fail(f"there is no transcript of {user!r}{where}; there are transcripts of: {known or 'nobody yet'}")
     whole = "\n".join(text if date else f"# {day.isoformat()}\n\n{text}" for day, text in texts.items())

@@ -21,7 +21,10 @@ from bot.cli.shared import WRONG, check_folder, config_option, fail, load_config
 )
 @click.argument("user")
 def export(path: Path | None, target: Path | None, user: str) -> None:
-    """Write all that is kept of USER (a user id, such as telegram-1001) into a zip file."""
+    """Write all that is kept of a person into a zip file.
+
+    USER is a user id, such as telegram-1001.
+    """
     from bot.app import paths
     from memory import export as exports
     from memory.files import folder_of

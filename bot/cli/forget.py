@@ -32,7 +32,10 @@ NOBODY = "nobody is there to confirm it; --yes erases without asking"
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("user")
 def forget(path: Path | None, yes: bool, user: str) -> None:
-    """Erase everything that is kept of USER (a user id, such as telegram-1001), everywhere."""
+    """Erase everything that is kept of a person, everywhere.
+
+    USER is a user id, such as telegram-1001.
+    """
     from bot.app import database_path
     from memory import erase, links
     from memory.transcripts import Transcripts

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def schedules(path: Path | None, as_json: bool) -> None:
-    """What is done by the clock, the next first, without anybody's words."""
+    """What is done by the clock, the next first.
+
+    Nobody's words are in it.
+    """
     from memory.schedules import every
 
     found = [_facts(each) for each in read(load_config(path, secrets=False).config, every)]

@@ -42,9 +42,10 @@ def search(
     user: str,
     words: tuple[str, ...],
 ) -> None:
-    """Print what USER said and was told that has WORDS, what fits best first.
+    """Print what a person said and was told that has WORDS.
 
-    A "phrase in quotes" must be there word for word; a beginning* counts. With memory.embeddings what means alike is found, too.
+    What fits best comes first. A "phrase in quotes" must be there word for word; a beginning* counts. With memory.embeddings
+    what means alike is found, too.
     """
     from bot.app import index_path
     from bot.events import Variables
@@ -64,7 +65,9 @@ def search(
     try:
         first, last = days(Variables(user, timezone=zone_of(config, user)), time.time(), start, end)
         if not transcripts.folder(user).is_dir():
-            fail(f"there are no transcripts of {user!r}; `boswell history {user}` says of whom there are")
+            fail(
+                f"there are no transcripts of {user!r}; `boswell history` names the people of whom there are"
+            )
         index = Index(index_path(config), transcripts)
         meaning = _meaning(config, path, user, query)
         allowed = within(everywhere, chat)

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -42,6 +44,15 @@ def config_option(command: F) -> F:
         callback=lambda ctx, _, value: value or ctx.obj,
         help="The configuration file (default: boswell.yaml).",
     )(command)
+
+
+def program() -> str:
+    """How this program is called: by its name alone only where a shell finds it by that."""
+    called = Path(sys.argv[0])
+    if called.name != "boswell":  # python -m bot.cli
+        return "boswell"
+    found = shutil.which(called.name)
+    return called.name if found and called.exists() and called.samefile(found) else shlex.quote(sys.argv[0])
 
 
 def check_folder(target: Path) -> None:

@@ -31,7 +31,8 @@ def manifest(path: Path | None, url: str, as_json: bool) -> None:
     if settings is None and loaded.path is None:  # nothing is decided yet: what needs no public address
         settings = SlackConfig(app_token=SecretStr(""))
     if settings is None:
-        fail("the configuration names no slack; `boswell init --adapter slack` writes one that does", WRONG)
+        slack = "slack: {bot_token: ${SLACK_BOT_TOKEN}, app_token: ${SLACK_APP_TOKEN}}"
+        fail(f"{str(loaded.path)!r} names no slack; write `{slack}` under `adapters:`", WRONG)
     public = settings.app_token is None or settings.client_id is not None
     if public and not url.startswith("https://"):
         fail("the server's public address stands in this manifest; give it with --url https://…", WRONG)

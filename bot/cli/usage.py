@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 def usage(path: Path | None, by: str, since: str | None, as_json: bool, as_csv: bool) -> None:
-    """What the models have used: every call, by person, model, day or chat."""
+    """What the models have used, by person, model, day or chat."""
     from datetime import date, datetime, timedelta
     from zoneinfo import ZoneInfo
 

@@ -19,7 +19,7 @@ import pytest
 from bot import sentences
 from config import load
 from tests.fakes.model_server import Fail, ModelServer, Reply, Request, Step
-from tests.fakes.record import environ
+from tests.fakes.record import ROOT, environ
 from tests.fakes.telegram_server import TOKEN, TelegramServer
 from tests.fakes.terminal import Program
 
@@ -142,12 +142,18 @@ def test_without_a_command_the_help_is_shown_as_an_error(tmp_path: Path) -> None
     assert "Commands:" in done.stdout + done.stderr
 
 
+def test_the_list_of_commands_cuts_none_of_their_sentences_off(tmp_path: Path) -> None:
+    commands = run(tmp_path, "--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert [line for line in commands if line.endswith("...")] == []
+    assert all(len(line) < 80 for line in commands)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["nonsense"], "No such command"),
         (["chat", "--wrong"], "No such option"),
-        (["history"], "Missing argument"),
+        (["export"], "Missing argument"),
         (["check", "--config", "nowhere.yaml"], "nowhere.yaml: there is no such file"),
         (["run", "--config", "."], "this is a directory"),
         (["status", "--config", "nowhere.yaml"], "no such file"),
@@ -188,6 +194,20 @@ def test_init_writes_a_file_that_loads_and_never_writes_over_one(tmp_path: Path)
     assert (tmp_path / "boswell.yaml").read_text() == written
     assert run(tmp_path, "init", "--provider", "demo", "--force").returncode == 0
     assert "demo" in (tmp_path / "boswell.yaml").read_text()
+
+
+def test_init_names_the_program_as_it_can_be_called(tmp_path: Path) -> None:
+    installed = tmp_path / "bin" / "boswell"
+    installed.parent.mkdir()
+    script = f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom bot.cli import main\nmain()\n"
+    installed.write_text(script)
+    installed.chmod(0o755)
+    first = run(tmp_path, "init", "one.yaml", command=("bin/boswell",))
+    assert "`bin/boswell check --config one.yaml`, then `bin/boswell run --config one.yaml`" in first.stdout
+    path = f"{installed.parent}{os.pathsep}{environ()['PATH']}"
+    found = run(tmp_path, "init", command=(str(installed),), PATH=path)
+    assert "`boswell check`, then `boswell run`" in found.stdout
+    assert "`boswell check`" in run(tmp_path, "init", "--force").stdout
 
 
 def test_init_does_not_write_through_a_link_to_nowhere(tmp_path: Path) -> None:
@@ -436,6 +456,15 @@ def test_history_prints_a_day_or_all_days_as_they_are(tmp_path: Path) -> None:
         nothing = run(tmp_path, "history", *arguments)
         assert nothing.returncode == 1
         assert hint in nothing.stderr
+
+
+def test_history_alone_lists_the_people_of_whom_there_are_transcripts(tmp_path: Path) -> None:
+    nobody = run(tmp_path, "history")
+    assert (nobody.returncode, nobody.stdout) == (0, "There are no transcripts yet.\n")
+    for name in ("telegram-1001", "console-ada", "no person"):
+        (tmp_path / "data" / "memory" / name).mkdir(parents=True)
+    listed = run(tmp_path, "history")
+    assert (listed.returncode, listed.stdout) == (0, "console-ada\ntelegram-1001\n")
 
 
 def test_who_only_looks_needs_no_secret(tmp_path: Path) -> None:

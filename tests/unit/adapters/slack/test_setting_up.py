@@ -47,7 +47,9 @@ def test_the_manifest_for_http_names_every_address(tmp_path) -> None:  # type: i
 
 
 def test_without_slack_in_the_configuration_there_is_none(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    assert manifest(tmp_path, "adapters: {console: {}}").exit_code == 2
+    without = manifest(tmp_path, "adapters: {console: {}}")
+    assert without.exit_code == 2
+    assert "`slack: {bot_token: ${SLACK_BOT_TOKEN}, app_token: ${SLACK_APP_TOKEN}}`" in without.output
 
 
 def test_without_a_file_it_is_the_one_for_socket_mode(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -85,3 +87,13 @@ async def test_a_wrong_credential_is_named(wrong: str) -> None:
         [bad] = [finding for finding in await adapter.check() if not finding.ok]
         assert wrong in bad.detail
         assert "xoxb-wrong" not in bad.detail
+
+
+async def test_where_slack_is_not_reached_nothing_is_said_of_the_tokens() -> None:
+    async with fake.SlackServer() as server:
+        right = settings(server)
+    adapter = Slack(right, MENU, NoState(), TIMING)
+    for finding in await adapter.check():
+        assert "can not be reached" in finding.detail
+        assert "token" not in finding.detail
+    await adapter.close()
