@@ -238,7 +238,8 @@ class Limits:
     `resend` says how a post is kept from standing twice after a crash or a lost answer: `key` (the platform drops a
     second post with the same key), `lookup` (`find` tells whether it stands), `stub` (post a placeholder and edit it: only
     a placeholder can stand twice), `none` (posting again is harmless). Without `buttons` those of a message are not shown.
-    `command_prefix` is what people write before a command's name.
+    `command_prefix` is what people write before a command's name; `leaves_by` are the commands that the adapter takes itself, and
+    that end the talk.
     Where `leaves_server`, `leave` takes us out of the whole server that the chat is in.
     With `files` a text that is one block of code may be longer than `max_chars`: it becomes a file.
     `max_file_bytes` is the largest file that `send_file` takes; 0: none at all. With `files_stay` the person is told where the
@@ -262,6 +263,7 @@ class Limits:
     stub: str = "…"
     buttons: bool = False
     command_prefix: str = "/"
+    leaves_by: tuple[str, ...] = ()
     leaves_server: bool = False
     files: bool = False
     max_file_bytes: int = 0

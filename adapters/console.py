@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PROMPT = "> "
-LEAVE = ("/exit", "/quit")
+LEAVE = ("exit", "quit")
 HOW_TO_LEAVE = "Ctrl-D or /exit leaves."
 HINT = "/help lists what I understand. Ctrl-C stops an answer, Ctrl-D leaves."
 BEGUN_AGAIN = "(The answer above was begun again.)"
@@ -122,8 +122,8 @@ class Screen(Protocol):
 class Console(Adapter):
     """The adapter of one person's terminal.
 
-    `run` returns when the person leaves (Ctrl-D, the end of the input, `/exit`, `/quit`). From a pipe, where lines
-    do not wait for anybody, each but `/stop` is handed in after the one before was answered, and so is the end.
+    `run` returns when the person leaves (Ctrl-D, the end of the input, `/exit`, `/quit`; at a terminal `exit` and `quit`
+    do as well). From a pipe, where lines do not wait for anybody, each but `/stop` is handed in after the one before was answered, and so is the end.
     """
 
     name = "console"
@@ -137,6 +137,7 @@ class Console(Adapter):
         total_per_second=1_000_000,
         typing_interval=1,
         resend="none",
+        leaves_by=LEAVE,
         max_file_bytes=1 << 40,
         files_stay=True,
         quiet=None,
@@ -179,7 +180,7 @@ class Console(Adapter):
             try:
                 async with aclosing(self._screen.entries(self.banner, interrupt)) as entries:
                     async for entry in entries:
-                        if entry.strip() in LEAVE:
+                        if self._leaves(entry):
                             break
                         if self._screen.waits and self._busy and entry.strip() != "/stop":
                             await self._settle_at_last()
@@ -192,6 +193,11 @@ class Console(Adapter):
         if self._screen.waits or self._busy:
             await self._settle_at_last()
         await self._settle()
+
+    def _leaves(self, entry: str) -> bool:
+        """Whether the entry is a command to leave; from who types it, the bare word is one, as in a shell."""
+        command, _ = parse_command(entry)
+        return command in LEAVE or (not self._screen.waits and entry.strip().lower() in LEAVE)
 
     async def post(self, chat: Chat, text: str, *, key: str, **_: Any) -> str:  # noqa: ARG002 - the protocol's
         if not text.strip():
@@ -374,6 +380,7 @@ class Terminal:
             # To ask for the cursor's place takes seconds on a terminal that does not answer.
             self._output.enable_cpr = False
         commands = {f"/{name}": help_ for name, help_ in menu.commands.items()}
+        commands |= {f"/{name}": "" for name in LEAVE}
         self._session: PromptSession[str] = PromptSession(
             self._prompt,
             input=create_input(),

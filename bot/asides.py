@@ -13,12 +13,13 @@ import structlog
 
 from adapters.base import AdapterError, Button, Chat, Update
 from bot import dead, gone, own, room, sentences
-from bot.commands import COMMANDS
+from bot.commands import COMMANDS, known
 from bot.commands.base import CommandContext
 from bot.delivery import reply_to
 from bot.engine import CONTROLS, Job
 from bot.errors import LimitReached
 from bot.scope import place_of
+from config.problems import nearest
 from memory import inbox, journal, people
 from memory.database import Tx
 from memory.outbox import Part
@@ -50,7 +51,10 @@ class Asides:
         if denied is not None and not control:
             return await self._limited(job, denied, sentence)
         if command is None:
-            unknown = sentences.say("unknown_command", job.update.person.language, command=name)
+            person = job.update.person
+            near = nearest(name, known(operator=self._turns.setup.gate.commands(person)))
+            key = "unknown_command_near" if near else "unknown_command"
+            unknown = sentences.say(key, person.language, command=name, near=near)
             await self.answer(job, unknown, "command:unknown")
             return "command:unknown", {}
         await self._turns.journal.flush()

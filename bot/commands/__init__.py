@@ -35,11 +35,14 @@ async def _start(ctx: CommandContext) -> Answer:
 
 
 async def _help(ctx: CommandContext) -> Answer:
-    operator = ctx.turns.setup.gate.commands(ctx.job.update.person)
-    known = {name: command for name, command in COMMANDS.items() if operator or not command.operators}
-    return Answer(
-        "\n".join(f"{sentences.command(name)} – {ctx.say(command.help)}" for name, command in known.items())
-    )
+    update = ctx.job.update
+    operator = ctx.turns.setup.gate.commands(update.person)
+    lines = [
+        f"{sentences.command(name)} – {ctx.say(COMMANDS[name].help)}" for name in known(operator=operator)
+    ]
+    if leave := ctx.turns.delivery.limits(update.chat).leaves_by:
+        lines.append(f"{', '.join(map(sentences.command, leave))} – {ctx.say('help_leave')}")
+    return Answer("\n".join(lines))
 
 
 def _dropped(ctx: CommandContext) -> str:
@@ -183,10 +186,15 @@ COMMANDS: dict[str, Command] = {
     "link": Command("help_link", link),
     "unlink": Command("help_unlink", unlink),
     "export": Command("help_export", export),
-    "pair": Command("help_pair", pair, operators=True),
     "forget": Command("help_forget", forget),
+    "pair": Command("help_pair", pair, operators=True),
     "status": Command("help_status", _status, operators=True),
 }
+
+
+def known(*, operator: bool) -> list[str]:
+    """The names of the commands that somebody is told of."""
+    return [name for name, command in COMMANDS.items() if operator or not command.operators]
 
 
 def menu() -> Menu:

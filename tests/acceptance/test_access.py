@@ -286,6 +286,37 @@ async def test_who_waits_is_listed_in_private_only(tmp_path: Path) -> None:
         assert h.texts("-5") == ["I tell that only in private. Write to me there."]
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("hlep", "help"), ("reminder", "reminders"), ("histroy", "history"), ("serch", "search")],
+)
+async def test_for_a_command_that_is_written_wrong_the_one_that_was_meant_is_named(
+    tmp_path: Path, said: str, meant: str
+) -> None:
+    async with house(tmp_path, echo()) as h:
+        assert (
+            await h.ask(f"/{said}")
+            == f"I do not know /{said}. Did you mean /{meant}? /help lists what I know."
+        )
+
+
+async def test_a_command_for_operators_is_not_named_to_others_and_stands_last_for_them(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, echo(), access={"operators": ["memory-1"], "policy": "open"}) as h:
+        assert "/status?" not in await h.ask("/statuss", user="2")
+        assert "Did you mean /status?" in await h.ask("/statuss")
+        names = re.findall(r"^/(\w+) –", await h.ask("/help"), re.MULTILINE)
+        assert names[-3:] == ["forget", "pair", "status"]
+
+
+async def test_help_names_what_the_platform_itself_takes_to_leave(tmp_path: Path) -> None:
+    async with house(tmp_path, echo(), adapter=MemoryAdapter(leaves_by=("exit", "quit"))) as h:
+        assert (await h.ask("/help")).endswith("\n/exit, /quit – leave")
+    async with house(tmp_path / "other", echo()) as h:
+        assert "exit" not in await h.ask("/help")
+
+
 async def test_commands_are_named_as_people_give_them_on_the_platform(tmp_path: Path) -> None:
     adapter = MemoryAdapter(command_prefix="/boswell ")
     async with house(tmp_path, echo(), adapter=adapter) as h:

@@ -235,7 +235,7 @@ async def test_ctrl_c_with_nothing_running_clears_the_line_and_then_tells_how_to
         assert not ada.running.done()
 
 
-@pytest.mark.parametrize("keys", ["\x04", "/exit\r", " /quit \r"])
+@pytest.mark.parametrize("keys", ["\x04", "/exit\r", " /quit \r", "/exit now\r", "exit\r", "Quit \r"])
 async def test_leaving_ends_the_run(monkeypatch, keys):
     async with at_terminal(monkeypatch) as ada:
         ada.type(keys)

@@ -208,13 +208,22 @@ async def test_an_edit_of_an_earlier_process_is_a_new_message_and_repeating_it_i
         assert pipes.printed() == "Late, but here.\nEnd.\n"
 
 
-@pytest.mark.parametrize("word", ["/exit", " /quit "])
+@pytest.mark.parametrize("word", ["/exit", " /quit ", "/Exit now"])
 async def test_leaving_in_words_ends_the_run(monkeypatch, word):
     async with between(monkeypatch) as pipes:
         pipes.type(f"hello\n{word}\nnever read\n".encode())
         app = App()
         await pipes.run(app)
         assert [update.text for update in app.updates] == ["hello"]
+
+
+async def test_a_word_of_a_script_does_not_leave(monkeypatch):
+    async with between(monkeypatch) as pipes:
+        pipes.type(b"exit\n/exiting\n")
+        pipes.end()
+        app = App()
+        await pipes.run(app)
+        assert [update.text for update in app.updates] == ["exit", "/exiting"]
 
 
 async def test_only_text_goes_out(monkeypatch):
