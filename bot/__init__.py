@@ -37,7 +37,8 @@ An update's way through it, in order:
 
     app                   puts all of it together, in visible order, in one task group
     reload, watch         a changed configuration; what other processes did to the database; dead: what could not be done
-    cli, status, live     the command line; server: HTTP for webhooks and health; exposed: who can read our files; logs; errors
+    cli, status, live     the command line; exposed: who can read our files; tight: limits that are too small
+    server, logs          HTTP for webhooks and health; the logs; errors
     sentences             all that we say, in the person's language; languages/ has the words, ready to be translated
     health, metrics       how the process and its platforms are, and what is counted; telemetry: traces; server tells both
 """

@@ -310,6 +310,22 @@ def prune(tx: Tx, at: float) -> None:
     tx.run("pace_prune", before=at - MINUTE, after=at + MINUTE)
 
 
+def too_small(
+    config: LimitsConfig, price: Price, input_bound: int, output_bound: int
+) -> list[tuple[str, float, float]]:
+    """The limits, but those of 0, that a call does not fit into on a day without any: key, limit, what is booked for the call."""
+    needed = {
+        "tokens": input_bound + output_bound,
+        "nano": _nano(_most(price, input_bound, output_bound)),
+        "turns": 0,
+    }
+    return [
+        (key, most, needed[column] / NANO if column == "nano" else needed[column])
+        for key, _, column in _OF_DAYS
+        if (most := getattr(config, key)) and needed[column] > _exact(column, most)
+    ]
+
+
 # Days ---------------------------------------------------------------------------------------------------------------
 
 

@@ -64,22 +64,25 @@ def load(path: Path | None, environ: Mapping[str, str], *, secrets: bool = True)
     if document.problems:
         raise ConfigError(document.problems)
     if unpriced := _unpriced(config):
-        notes.append(
-            f"A limit of USD is set, and it is none for {unpriced}: write the `price`, 0 where it is free."
-        )
+        notes.append(unpriced)
     return Loaded(config, found, " ".join(notes))
 
 
 def _unpriced(config: Config) -> str:
-    """The models that cost nothing in the books though USD are limited, unless it is written that they are free."""
-    if all(value is None for name, value in config.limits if name.endswith("usd_per_day")):
-        return ""
-    names = [
+    """What of limits in USD does not work, because models without a price cost nothing in the books; or ""."""
+    limits = [name for name, value in config.limits if name.endswith("usd_per_day") and value is not None]
+    models = [
         name
         for name, model in config.models.items()
         if model.provider != "demo" and "price" not in model.model_fields_set
     ]
-    return listed([f"models.{name}" for name in names], "and") if names else ""
+    if not limits or not models:
+        return ""
+    have, they_have = "has" if len(limits) == 1 else "have", "it has" if len(models) == 1 else "they have"
+    return (
+        f"{listed([f'limits.{name}' for name in limits], 'and')} {have} no effect on "
+        f"{listed([f'models.{name}' for name in models], 'and')}: {they_have} no price; write `price:` there, 0 where it is free."
+    )
 
 
 def _read(path: Path | None) -> tuple[Document, Path | None]:

@@ -249,10 +249,11 @@ def _ask(question: str, options: Sequence[str], default: str) -> tuple[str, ...]
 def check(path: Path | None, live: bool) -> None:
     """Say what is wrong with the configuration, all at once."""
     from bot.exposed import exposed
+    from bot.tight import tight
 
     loaded = load_config(path)
     click.echo(" ".join(filter(None, (f"{loaded.path} is correct." if loaded.path else "", loaded.note))))
-    for warning in exposed(loaded.config, loaded.path):
+    for warning in (*exposed(loaded.config, loaded.path), *tight(loaded.config)):
         click.echo(f"warning: {warning}", err=True)
     if live:
         from bot.live import check as check_live

@@ -481,4 +481,16 @@ def test_null_takes_a_limit_away_that_is_there_by_default() -> None:
 def test_a_limit_of_usd_on_a_model_without_a_price_is_told(price: str, limits: str, told: bool) -> None:
     model = f"models: {{main: {{provider: openai, model: x, api_key: k{price}}}}}"
     loaded = load_text(f"adapters: {{console: {{}}}}\n{model}\nlimits: {{{limits}}}")
-    assert ("models.main" in loaded.note) == told
+    key = limits.partition(":")[0]
+    expected = f"limits.{key} has no effect on models.main: it has no price; write `price:` there, 0 where it is free."
+    assert loaded.note == (expected if told else "")
+
+
+def test_all_limits_of_usd_and_all_models_without_a_price_are_told_at_once() -> None:
+    models = "models: {main: {provider: openai, model: x, api_key: k}, spare: {provider: openai, model: x, api_key: k}}"
+    limits = "limits: {usd_per_day: 1, total_usd_per_day: 9}"
+    note = load_text(f"adapters: {{console: {{}}}}\n{models}\n{limits}").note
+    assert (
+        "limits.usd_per_day and limits.total_usd_per_day have no effect on models.main and models.spare: they"
+        in note
+    )
