@@ -123,7 +123,8 @@ class Console(Adapter):
     """The adapter of one person's terminal.
 
     `run` returns when the person leaves (Ctrl-D, the end of the input, `/exit`, `/quit`; at a terminal `exit` and `quit`
-    do as well). From a pipe, where lines do not wait for anybody, each but `/stop` is handed in after the one before was answered, and so is the end.
+    do as well). From a pipe, where lines do not wait for anybody, each but `/stop` is handed in after the one before was
+    answered, and so is the end.
     """
 
     name = "console"

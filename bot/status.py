@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,10 +94,11 @@ def as_text(report: dict[str, Any], now: float, *, color: bool) -> str:
             f"{_count(a['replies_owed'], 'reply', 'replies')}; "
             f"unreadable: {a['updates_quarantined']}; undeliverable: {a['replies_undeliverable']}"
         )
-    turns = (
-        ", ".join(f"{count} {outcome}" for outcome, count in sorted(report["turns_today"].items())) or "none"
-    )
-    lines.append(f"turns today: {turns}")
+    counts = Counter[str]()
+    for outcome, turns in report["turns_today"].items():
+        counts["by command" if outcome.startswith("command:") else outcome] += turns
+    told = ", ".join(f"{turns} {outcome}" for outcome, turns in sorted(counts.items()))
+    lines.append(f"turns today: {told or 'none'}")
     lines += [
         f"model {row['model']}: {_count(row['calls'], 'call', 'calls')}, "
         f"{row['input']:,} tokens read ({row['cached']:,} cached), "

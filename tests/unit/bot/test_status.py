@@ -37,3 +37,9 @@ def test_one_is_told_as_one(count: int, owed: str, calls: str) -> None:
     told = as_text(report(count), 0.0, color=False)
     assert f"owed: {owed}" in told
     assert f"model main: {calls} 1,200 tokens read" in told
+
+
+def test_commands_are_told_as_one_number() -> None:
+    turns = {"answered": 4, "command:facts": 10, "command:help": 3, "command:unknown": 1, "own:remind": 2}
+    told = as_text(report(0) | {"turns_today": turns}, 0.0, color=False)
+    assert "turns today: 4 answered, 14 by command, 2 own:remind\n" in told
