@@ -90,6 +90,8 @@ def _unnoted(text: str) -> str:
 
 def _for_people(text: str) -> str:
     """With the transcript's marks put in words."""
+    text = re.sub(r"^## (\d\d:)", r"## Conversation begun \1", text, flags=re.MULTILINE)
+    text = re.sub(r"^(## [\d-]{10}) (\d\d:)", r"\1, conversation begun \2", text, flags=re.MULTILINE)
     text = re.sub(r"^#+ (.+)$", r"*\1*", text, flags=re.MULTILINE)
     return text.replace("**user:**", "**You:**").replace("**assistant:**", "**Me:**")
 

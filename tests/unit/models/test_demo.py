@@ -404,9 +404,14 @@ async def test_it_asks_for_what_it_needs_to_remind_of(text: str) -> None:
 
 async def test_it_quotes_what_the_history_tool_returned() -> None:
     assert await loop("what did we talk about today?", TRANSCRIPT) == (
-        "Here is what I found:\n\n> *14:03:22 UTC*\n>\n> **You:** My name is Anna.\n>\n> **Me:** Nice to meet you, Anna."
+        "Here is what I found:\n\n> *Conversation begun 14:03:22 UTC*\n>\n"
+        "> **You:** My name is Anna.\n>\n> **Me:** Nice to meet you, Anna."
     )
     assert "Nothing was said." in await loop("what did we talk about yesterday?", "Nothing was said.")
+    hits = f"What fits best first.\n\n## 2026-11-20{TRANSCRIPT[2:]}\n\n## 2026-07-14 fact\n\nMy dog is called Ida."
+    told = await loop("search for Anna", hits)
+    assert "> *2026-11-20, conversation begun 14:03:22 UTC*\n" in told
+    assert "> *2026-07-14 fact*\n" in told
 
 
 async def test_of_a_long_day_it_shows_the_newest_part_and_says_how_to_read_the_rest() -> None:
@@ -419,7 +424,9 @@ async def test_of_a_long_day_it_shows_the_newest_part_and_says_how_to_read_the_r
     assert head == (
         "Here is the newest part of what I found; the earlier part is left out. /history with a date shows that day at length:"
     )
-    assert shown.startswith("> *Saturday 2026-11-21*\n>\n> *09:00:00 UTC*\n>\n> …\n>\n> **You:** question ")
+    assert shown.startswith(
+        "> *Saturday 2026-11-21*\n>\n> *Conversation begun 09:00:00 UTC*\n>\n> …\n>\n> **You:** question "
+    )
     assert shown.endswith(" 99.")
     assert len(told) < 3500
     assert "question 99" in told
@@ -443,7 +450,8 @@ async def test_it_does_not_quote_what_it_quoted_before() -> None:
     before = "**user:** > a wise word\n\n**assistant:** Here is what I found:\n\n> **You:** My name is Anna.\n>\n> > deeper\n\n"
     told = await loop("what did we talk about today?", f"## 14:03:22 UTC\n\n{before}**user:** > and mine")
     assert told == (
-        "Here is what I found:\n\n> *14:03:22 UTC*\n>\n> **You:** > a wise word\n>\n> **Me:** Here is what I found:\n>\n> …\n>\n"
+        "Here is what I found:\n\n> *Conversation begun 14:03:22 UTC*\n>\n"
+        "> **You:** > a wise word\n>\n> **Me:** Here is what I found:\n>\n> …\n>\n"
         "> **You:** > and mine"
     )
 
