@@ -17,15 +17,11 @@ from bot import agent, answering
 from bot.cli import shared
 from bot.dead import keeps
 from bot.errors import BoswellError, ModelError
-from tests.fakes.model_server import Fail, Reply, Request, Step
-from tests.fakes.running import Running, asked, running
+from tests.fakes.model_server import Fail
+from tests.fakes.running import Running, echo, running
 from tests.fakes.telegram_server import BotApiError
 
 WORDS = "where does the otter sleep"
-
-
-def echo(request: Request) -> Step:
-    return Reply(("You said: ", asked(request)))
 
 
 async def letters(b: Running) -> list[dict[str, Any]]:

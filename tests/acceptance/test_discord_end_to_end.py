@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +12,10 @@ from bot import sentences
 from tests.fakes import discord_server as fake
 from tests.fakes.discord_running import Running, connected, running
 from tests.fakes.model_server import Call, Reply, Request, Step
-from tests.fakes.running import asked
+from tests.fakes.running import asked, echo, half_until, saying
 
 ANNA, DM, ROOM = Running.ANNA, Running.DM, Running.ROOM
 BERT = 1002
-
-
-def echo(request: Request) -> Step:
-    return Reply(("You said: ", asked(request)))
-
-
-def saying(text: str) -> Callable[[Request], Step]:
-    return lambda _: Reply((text,))
-
-
-def half_until(gate: asyncio.Event) -> Callable[[Request], Step]:
-    """A model that begins its answer to "go", and ends it when the gate opens; to all else it is an echo."""
-    return lambda request: Reply(("Half", gate, " and whole")) if asked(request) == "go" else echo(request)
 
 
 async def begun(b: Running, channel: int = DM) -> None:

@@ -18,7 +18,7 @@ from bot import sentences
 from tests.fakes.discord_running import Running, connected
 from tests.fakes.discord_server import DiscordServer
 from tests.fakes.model_server import Reply, Request, Step
-from tests.fakes.running import Started, asked
+from tests.fakes.running import Started, echo
 from tests.fakes.simcord_bridge import SimcordBridge
 
 Where = Literal["dm", "room"]
@@ -140,10 +140,6 @@ def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
                     yield simcord
 
     return begin
-
-
-def echo(request: Request) -> Step:
-    return Reply(("You said: ", asked(request)))
 
 
 async def test_a_direct_conversation(play: Play) -> None:

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bot.sentences import say
-from tests.fakes.model_server import Reply, Request, Step
-from tests.fakes.running import asked
+from tests.fakes.model_server import Reply
+from tests.fakes.running import echo, half_until, saying
 from tests.fakes.slack import Mode, lost_answer, too_many
 from tests.fakes.slack_running import Running, running
 
 ANNA, DM, ROOM = Running.ANNA, Running.DM, Running.ROOM
 BERT = "U1002"
 MODES: tuple[Mode, ...] = ("socket", "http")
-
-
-def echo(request: Request) -> Step:
-    return Reply(("You said: ", asked(request)))
-
-
-def saying(text: str) -> Callable[[Request], Step]:
-    return lambda _: Reply((text,))
-
-
-def half_until(gate: asyncio.Event) -> Callable[[Request], Step]:
-    """A model that begins its answer to "go", and ends it when the gate opens; to all else it is an echo."""
-    return lambda request: Reply(("Half", gate, " and whole")) if asked(request) == "go" else echo(request)
 
 
 # Where it talks

@@ -13,8 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from tests.fakes.model_server import Reply, Request, Step
-from tests.fakes.running import asked
+from tests.fakes.running import echo
 from tests.fakes.slack import CLIENT_ID, CLIENT_SECRET, SIGNING_SECRET, Mode, SlackServer, Workspace
 from tests.fakes.slack_running import Running, running
 
@@ -22,10 +21,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:BasicAuth is deprecated")  # sla
 
 ANNA = Running.ANNA
 SETTINGS = {"bot_token": None, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-
-
-def echo(request: Request) -> Step:
-    return Reply(("You said: ", asked(request)))
 
 
 class Browser:

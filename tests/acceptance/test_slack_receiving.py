@@ -12,18 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.fakes.model_server import Reply, Request, Step
-from tests.fakes.running import asked
+from tests.fakes.running import echo
 from tests.fakes.slack import SIGNING_SECRET, Mode, SlackServer, bad_gateway, dropped, held, refusal
 from tests.fakes.slack_running import Running, running
 
 ANNA, DM, ROOM = Running.ANNA, Running.DM, Running.ROOM
 MODES: tuple[Mode, ...] = ("socket", "http")
 WORDS = "BLUE-ELEPHANT"  # that no log may show
-
-
-def echo(request: Request) -> Step:
-    return Reply(("You said: ", asked(request)))
 
 
 def answers(*texts: str) -> list[str]:

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from bot import sentences
-from tests.fakes.model_server import Reply, Request, Step
-from tests.fakes.running import Running, asked, running
+from tests.fakes.running import Running, echo, half_until, running
 from tests.fakes.telegram_server import conflict, lost_answer, too_many
 
 GROUP, NEW_GROUP = -100123, -100456
-
-
-def echo(request: Request) -> Step:
-    return Reply(("You said: ", asked(request)))
-
-
-def half_until(gate: asyncio.Event) -> Callable[[Request], Step]:
-    """A model that begins its answer to "go", and ends it when the gate opens; to all else it is an echo."""
-    return lambda request: Reply(("Half", gate, " and whole")) if asked(request) == "go" else echo(request)
 
 
 async def begun(b: Running, chat: int = 1, text: str = "go", **options: int) -> None:

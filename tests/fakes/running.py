@@ -19,7 +19,7 @@ from bot.app import database_path, run
 from bot.cli import main
 from config import Config, load
 from memory.transcripts import Transcripts
-from tests.fakes.model_server import KEY, ModelServer, Request, Step
+from tests.fakes.model_server import KEY, ModelServer, Reply, Request, Step
 from tests.fakes.telegram_server import TOKEN, TelegramServer
 
 Respond = Callable[[Request], Step]
@@ -180,3 +180,18 @@ def asked(request: Request) -> str:
     content = next(m["content"] for m in reversed(request.body["messages"]) if m["role"] == "user")
     tagged = re.search(r"<message[^>]*>\n(.*)\n</message>\Z", content, re.DOTALL)
     return tagged[1] if tagged else str(content)
+
+
+def echo(request: Request) -> Step:
+    """A model that repeats what was said."""
+    return Reply(("You said: ", asked(request)))
+
+
+def saying(text: str) -> Respond:
+    """A model that says one thing, whatever it is asked."""
+    return lambda _: Reply((text,))
+
+
+def half_until(gate: asyncio.Event) -> Respond:
+    """A model that begins its answer to "go", and ends it when the gate opens; to all else it is an echo."""
+    return lambda request: Reply(("Half", gate, " and whole")) if asked(request) == "go" else echo(request)
