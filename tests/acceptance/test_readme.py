@@ -324,5 +324,6 @@ def test_the_unit_for_systemd_starts_a_command_that_exists() -> None:
     program, command, *options = shlex.split(unit["Service"]["ExecStart"])
     assert program.endswith("/bin/boswell")
     assert options[0] in main.commands[command].params[0].opts
+    assert unit["Service"]["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert "/etc/boswell/secrets.env" in unit["Service"]["EnvironmentFile"]
     assert "/etc/boswell/secrets.env" in TEXT
