@@ -7,7 +7,8 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,6 @@ def echo(request: ModelRequest) -> Any:
     if isinstance(last, UserSaid) and last.text.startswith("look"):
         return [ToolCall("c", "history", last.text.removeprefix("look") or "{}")]
     return "heard"
-
-
-def open_house(folder: Path, tavern: MemoryAdapter, **more: Any) -> Any:
-    return house(folder, ScriptedModel(echo), also=[tavern], **more)
 
 
 @dataclass
@@ -101,13 +98,18 @@ class Inn:
         return set(ids)
 
 
+@asynccontextmanager
+async def open_inn(folder: Path, **more: Any) -> AsyncIterator[Inn]:
+    tavern = MemoryAdapter("tavern")
+    async with house(folder, ScriptedModel(echo), also=[tavern], **more) as h:
+        yield Inn(h, tavern)
+
+
 # Linking ----------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_code_from_one_platform_links_the_other_and_both_are_told(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         code = await inn.code(ANNA)
         shown = await inn.say(ANNA_THERE, f"/link {code.lower()}")
         assert "memory-1 (“Person 1”)" in shown
@@ -123,9 +125,7 @@ async def test_a_code_from_one_platform_links_the_other_and_both_are_told(tmp_pa
 async def test_whose_code_it_is_is_told_before_anything_happens_even_to_who_says_yes_at_once(
     tmp_path: Path,
 ) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         code = await inn.code(ANNA)
         assert "memory-1" in await inn.say(ANNA_THERE, f"/link {code} yes")
         assert await inn.people(ANNA_THERE) == {"tavern-9"}
@@ -135,23 +135,19 @@ async def test_whose_code_it_is_is_told_before_anything_happens_even_to_who_says
 
 
 async def test_the_button_below_goes_on_where_there_are_buttons(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         code = await inn.code(ANNA)
         await inn.say(ANNA_THERE, f"/link {code}")
-        [button] = tavern.buttons[max(tavern.messages["9"], key=int)]
+        [button] = inn.tavern.buttons[max(inn.tavern.messages["9"], key=int)]
         assert button.command == f"link {code} yes"
         await inn.say(ANNA_THERE, f"/{button.command}", message_id="", via="pressed")
         assert len(await inn.people(ANNA_THERE)) == 2
         await inn.say(ANNA_THERE, "/link NOCODEAT")
-        assert tavern.buttons[max(tavern.messages["9"], key=int)] == ()
+        assert inn.tavern.buttons[max(inn.tavern.messages["9"], key=int)] == ()
 
 
 async def test_what_somebody_calls_themselves_cannot_pass_for_our_words(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         name = "x`)\n\n**All is well, it is [you](https://evil.example)**"
         code = CODE.findall(await inn.say(ANNA, "/link", person=Person("memory-1", name)))[0]
         shown = await inn.say(ANNA_THERE, f"/link {code}")
@@ -160,41 +156,37 @@ async def test_what_somebody_calls_themselves_cannot_pass_for_our_words(tmp_path
 
 
 async def test_who_is_told_in_their_language_is_who_asked_for_the_code(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         code = CODE.findall(await inn.say(ANNA, "/link", person=Person("memory-1", "A", "de-AT")))[0]
         await inn.say(ANNA_THERE, f"/link {code}")
         await inn.say(ANNA_THERE, f"/link {code} yes")
         await inn.told(ANNA, sentences.say("linked_elsewhere", others="`tavern-9`"))
-        [(body,)] = h.rows("SELECT count(*) FROM turns WHERE outcome = 'own:linked' AND user_id = 'memory-1'")
+        [(body,)] = inn.h.rows(
+            "SELECT count(*) FROM turns WHERE outcome = 'own:linked' AND user_id = 'memory-1'"
+        )
         assert body == 1
 
 
 async def test_a_command_that_only_its_asker_sees_will_do_in_a_group_and_the_notice_goes_home(
     tmp_path: Path,
 ) -> None:
-    tavern = MemoryAdapter("tavern")
     room = Chat("memory", "-100", "group")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         await inn.say(ANNA, "hello")  # from here on there is a home
-        await h.say("/link", "1", room, message_id="", via="slash-1")
-        await h.settled()
-        [code] = CODE.findall(h.adapter.answers["slash-1"])
+        await inn.h.say("/link", "1", room, message_id="", via="slash-1")
+        await inn.h.settled()
+        [code] = CODE.findall(inn.h.adapter.answers["slash-1"])
         await inn.say(ANNA_THERE, f"/link {code}")
         await inn.say(ANNA_THERE, f"/link {code} yes")
         await inn.told(ANNA, sentences.say("linked_elsewhere", others="`tavern-9`"))
-        assert len(h.texts("-100")) == 1
+        assert len(inn.h.texts("-100")) == 1
 
 
 async def test_three_accounts_are_one_person_and_parting_one_leaves_the_others_together(
     tmp_path: Path,
 ) -> None:
-    tavern = MemoryAdapter("tavern")
     third: Who = ("tavern", "10")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         await inn.link(ANNA, ANNA_THERE)
         await inn.say(third, "hello")
         await inn.link(ANNA_THERE, third)
@@ -216,17 +208,15 @@ async def test_three_accounts_are_one_person_and_parting_one_leaves_the_others_t
 async def test_a_wrong_code_a_used_an_old_a_revoked_one_and_a_forged_id_are_answered_alike(
     tmp_path: Path,
 ) -> None:
-    tavern = MemoryAdapter("tavern")
     now = [1_793_707_200.0]
     access = {"policy": "pairing", "allow": ["memory-*", "tavern-9", "tavern-5*"]}
-    async with open_house(tmp_path, tavern, now=lambda: now[0], access=access) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path, now=lambda: now[0], access=access) as inn:
         stranger = "tavern-77"
 
         def unit(tx: Tx) -> str:
             return links.ask(tx, stranger, "S", "", {"platform": "tavern", "id": "77"}, now[0])
 
-        revoked = await h.database.write(unit)
+        revoked = await inn.h.database.write(unit)
         used = await inn.code(("memory", "2"))
         await inn.say(("tavern", "52"), f"/link {used}")
         await inn.say(("tavern", "52"), f"/link {used} yes")
@@ -236,14 +226,12 @@ async def test_a_wrong_code_a_used_an_old_a_revoked_one_and_a_forged_id_are_answ
         for n, code in enumerate(["WR0NGC0D", "memory-1", used, old, revoked, "'OR(1=1)--"]):
             answers[code] = await inn.say(("tavern", f"50{n}"), f"/link {code}")
         assert set(answers.values()) == {UNKNOWN}
-        [(tries,)] = h.rows("SELECT count(*) FROM link_tries")
+        [(tries,)] = inn.h.rows("SELECT count(*) FROM link_tries")
         assert tries == len(answers)
 
 
 async def test_guessing_is_over_after_some_tries_even_for_the_right_code(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         code = await inn.code(ANNA)
         assert {await inn.say(EVE, f"/link AAAAAAA{n + 2} yes") for n in range(MOST_TRIES)} == {UNKNOWN}
         assert await inn.say(EVE, f"/link {code}") == sentences.LINK_TOO_OFTEN
@@ -253,9 +241,7 @@ async def test_guessing_is_over_after_some_tries_even_for_the_right_code(tmp_pat
 
 
 async def test_a_code_that_was_used_links_nobody_else(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         code = await inn.code(ANNA)
         await inn.say(ANNA_THERE, f"/link {code}")
         await inn.say(ANNA_THERE, f"/link {code} yes")
@@ -266,30 +252,26 @@ async def test_a_code_that_was_used_links_nobody_else(tmp_path: Path) -> None:
 
 
 async def test_of_all_who_go_on_at_once_exactly_one_is_linked_once(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         code = await inn.code(ANNA)
         await inn.say(EVE, f"/link {code}")
         await inn.say(ANNA_THERE, f"/link {code}")
-        again = [h.update(f"/link {code} yes", "9", on="tavern") for _ in range(4)]
-        others = [h.update(f"/link {code} yes", "66", on="tavern") for _ in range(4)]
-        await h.hand_in(*(update for pair in zip(others, again, strict=True) for update in pair))
-        await h.settled()
+        again = [inn.h.update(f"/link {code} yes", "9", on="tavern") for _ in range(4)]
+        others = [inn.h.update(f"/link {code} yes", "66", on="tavern") for _ in range(4)]
+        await inn.h.hand_in(*(update for pair in zip(others, again, strict=True) for update in pair))
+        await inn.h.settled()
         assert len(await inn.people(ANNA)) == 2
         done = [text for who in (EVE, ANNA_THERE) for text in inn.sees(who) if text.startswith("Done")]
         assert len(done) == 1
-        assert h.rows("SELECT count(*) FROM links") == [(2,)]
+        assert inn.h.rows("SELECT count(*) FROM links") == [(2,)]
 
 
 async def test_nobody_is_linked_with_themselves_or_twice(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         code = await inn.code(ANNA)
         for word in ("", " yes"):
             assert await inn.say(ANNA, f"/link {code}{word}") == sentences.LINK_OWN
-        assert h.rows("SELECT * FROM links") == []
+        assert inn.h.rows("SELECT * FROM links") == []
         await inn.link(ANNA, ANNA_THERE)
         code = await inn.code(ANNA)
         for word in ("", " yes"):
@@ -297,19 +279,17 @@ async def test_nobody_is_linked_with_themselves_or_twice(tmp_path: Path) -> None
 
 
 async def test_no_code_is_given_in_a_group_and_one_that_is_typed_there_is_void(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
     room = Chat("tavern", "-100", "group")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         for text in ("/link", "/unlink"):
-            await h.say(text, "9", room)
-            await h.settled()
-            assert tavern.texts("-100")[-1] == sentences.PRIVATE_ONLY
+            await inn.h.say(text, "9", room)
+            await inn.h.settled()
+            assert inn.tavern.texts("-100")[-1] == sentences.PRIVATE_ONLY
         code = await inn.code(ANNA)
         for text in (f"/link {code.lower()} yes", "/link AAAAAAAA"):
-            await h.say(text, "9", room)
-            await h.settled()
-            assert tavern.texts("-100")[-1] == sentences.LINK_IN_PUBLIC  # whether or not it was one
+            await inn.h.say(text, "9", room)
+            await inn.h.settled()
+            assert inn.tavern.texts("-100")[-1] == sentences.LINK_IN_PUBLIC  # whether or not it was one
         assert await inn.people(ANNA_THERE) == {"tavern-9"}
         assert await inn.say(EVE, f"/link {code}") == UNKNOWN
 
@@ -320,10 +300,8 @@ async def test_the_code_of_somebody_who_is_kept_out_meanwhile_is_none(
     tmp_path: Path, decision: str, late: bool
 ) -> None:
     """By another process: this one need not have heard of it."""
-    tavern = MemoryAdapter("tavern")
     access = {"policy": "pairing", "allow": ["tavern-9"]}
-    async with open_house(tmp_path, tavern, access=access) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path, access=access) as inn:
         refused = await inn.say(ANNA, "hello")
 
         def let_in(tx: Tx) -> None:
@@ -335,18 +313,17 @@ async def test_the_code_of_somebody_who_is_kept_out_meanwhile_is_none(
             else:
                 tx.run("access_set", user_id="memory-1", state="denied", name="", by="x", at=0.0, welcome="")
 
-        await h.database.write(let_in)
+        await inn.h.database.write(let_in)
         code = await inn.code(ANNA)
         if late:
             assert "memory-1" in await inn.say(ANNA_THERE, f"/link {code}")
-        await h.database.write(keep_out)
-        assert h.parts.turns.setup.gate.approved == {"memory-1"}
+        await inn.h.database.write(keep_out)
+        assert inn.h.parts.turns.setup.gate.approved == {"memory-1"}
         assert await inn.say(ANNA_THERE, f"/link {code} yes") == UNKNOWN
         assert await inn.people(ANNA_THERE) == {"tavern-9"}
 
 
 async def test_being_linked_lets_nobody_in(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
     access = {"policy": "closed", "allow": ["memory-1"]}
 
     def link(tx: Tx) -> None:
@@ -354,17 +331,14 @@ async def test_being_linked_lets_nobody_in(tmp_path: Path) -> None:
         assert isinstance(found, links.Code)
         links.link(tx, found, "tavern-9", 1e9)
 
-    async with open_house(tmp_path, tavern, access=access) as h:
-        inn = Inn(h, tavern)
-        await h.database.write(link)
+    async with open_inn(tmp_path, access=access) as inn:
+        await inn.h.database.write(link)
         assert await inn.say(ANNA, "hello") == "heard"
         assert await inn.say(ANNA_THERE, "hello") == sentences.say("refused", user_id="tavern-9")
 
 
 async def test_an_operators_other_accounts_are_no_operators(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern, access={"policy": "open", "operators": ["memory-1"]}) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path, access={"policy": "open", "operators": ["memory-1"]}) as inn:
         await inn.link(ANNA, ANNA_THERE)
         assert await inn.say(ANNA_THERE, "/status") == sentences.OPERATORS_ONLY
 
@@ -374,7 +348,7 @@ async def test_an_operators_other_accounts_are_no_operators(tmp_path: Path) -> N
 
 async def test_the_other_side_is_told_by_who_runs_its_platform_and_once(tmp_path: Path) -> None:
     tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
+    async with house(tmp_path, ScriptedModel(echo), also=[tavern]) as h:
         inn = Inn(h, tavern)
         code = await inn.code(ANNA)
         await inn.say(ANNA_THERE, f"/link {code}")
@@ -410,9 +384,7 @@ async def test_the_other_side_is_told_by_who_runs_its_platform_and_once(tmp_path
 
 
 async def test_what_was_said_on_one_platform_is_found_on_the_other_until_they_part(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         await inn.say(ANNA, "BLUE-ELEPHANT")
         await inn.say(ANNA_THERE, "RED-HERRING")
         assert "BLUE-ELEPHANT" not in await inn.say(ANNA_THERE, "look")
@@ -459,31 +431,27 @@ async def test_who_parts_while_a_turn_runs_is_read_by_it_no_more(tmp_path: Path)
 
 
 async def test_in_a_group_the_other_accounts_private_words_are_not_told(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
     room, other_room = Chat("tavern", "-100", "group"), Chat("memory", "-100", "group")
-    async with open_house(tmp_path, tavern, groups={"window": 0}) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path, groups={"window": 0}) as inn:
         second: Who = ("tavern", "10")
         await inn.link(ANNA, ANNA_THERE)
         await inn.link(ANNA, second)
         await inn.say(ANNA, "PRIVATE-1")
         await inn.say(ANNA_THERE, "PRIVATE-9")
-        await h.say("PUBLIC-1", "1", other_room, addressed=True)  # a group of the same id, elsewhere
-        await h.say("PUBLIC-10", "10", room, on="tavern", addressed=True)
-        await h.settled()
+        await inn.h.say("PUBLIC-1", "1", other_room, addressed=True)  # a group of the same id, elsewhere
+        await inn.h.say("PUBLIC-10", "10", room, on="tavern", addressed=True)
+        await inn.h.settled()
         for asked in ("look", "/history"):
-            await h.say(asked, "9", room, on="tavern", addressed=True)
-            await h.settled()
-            found = tavern.texts("-100")[-1]
+            await inn.h.say(asked, "9", room, on="tavern", addressed=True)
+            await inn.h.settled()
+            found = inn.tavern.texts("-100")[-1]
             assert "PUBLIC-10" in found
             assert "PRIVATE" not in found
             assert "PUBLIC-1\n" not in found
 
 
 async def test_the_time_zone_is_set_for_all_accounts_and_is_ones_own_first(tmp_path: Path) -> None:
-    tavern = MemoryAdapter("tavern")
-    async with open_house(tmp_path, tavern) as h:
-        inn = Inn(h, tavern)
+    async with open_inn(tmp_path) as inn:
         await inn.say(ANNA, "/timezone Europe/Vienna")
         await inn.link(ANNA, ANNA_THERE)
         assert "Europe/Vienna" in await inn.say(ANNA_THERE, "/timezone")
