@@ -16,4 +16,7 @@ async def export(ctx: CommandContext) -> Answer:
         file = await turns.exports.make(variables.people, ctx.job.id)
     except TooSoon:
         return Answer(ctx.say("export_too_soon"))
-    return Answer(ctx.say("export_ready"), file=file)
+    ready = ctx.say("export_ready")
+    if turns.delivery.limits(update.chat).files_stay:
+        ready += f" {ctx.say('export_stays')}"
+    return Answer(ready, file=file)

@@ -207,6 +207,13 @@ async def test_in_a_group_there_is_no_export_unless_the_answer_is_private(tmp_pa
         assert len(h.adapter.files) == 1
 
 
+async def test_who_finds_the_file_where_it_is_hears_how_long_it_stays(tmp_path: Path) -> None:
+    async with house(tmp_path, echo(), adapter=MemoryAdapter(files_stay=True)) as h:
+        await h.say("/export")
+        await h.settled()
+        assert h.texts()[-1] == f"{READY} {sentences.say('export_stays')}"
+
+
 async def test_one_export_in_ten_minutes(tmp_path: Path) -> None:
     clock = [1_790_000_000.0]
     async with house(tmp_path, echo(), now=lambda: clock[0]) as h:
