@@ -281,7 +281,10 @@ def test_an_operator_searches_at_the_command_line(tmp_path: Path) -> None:
         )
     done = boswell(tmp_path, "search", "telegram-1001", "zebra")
     assert done.returncode == 0
-    assert "## 2026-01-01, conversation begun 10:00:01 UTC\n\n**You:** zebra 1\n\n**Boswell:** yes\n" in done.stdout
+    assert (
+        "## 2026-01-01, conversation begun 10:00:01 UTC\n\n**You:** zebra 1\n\n**Boswell:** yes\n"
+        in done.stdout
+    )
     assert "zebra 2" in done.stdout
     done = boswell(tmp_path, "search", "--from", "2026-01-02", "telegram-1001", '"zebra', '2"')
     assert ("zebra 1" in done.stdout, "zebra 2" in done.stdout) == (False, True)
