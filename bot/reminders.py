@@ -198,7 +198,7 @@ def add(
         until=planned.until,
         created_at=at,
     )
-    return replace(schedule, id=schedules.add(tx, schedule))
+    return schedules.add(tx, schedule, variables.people)
 
 
 def wording(text: str) -> str:
@@ -217,11 +217,12 @@ def visible(tx: Tx, variables: Variables) -> list[Schedule]:
     return [one for one in found if may_be_told(variables, _place(one))]
 
 
-def cancel(tx: Tx, variables: Variables, number: int) -> Schedule | None:
-    """Take back one of those; what it was, or None if it is none of them."""
-    if all(one.id != number for one in visible(tx, variables)):
-        return None
-    return schedules.cancel(tx, number, variables.people)
+def cancel(tx: Tx, variables: Variables, number: int, created: int | None = None) -> Schedule | None:
+    """Take back one of those, if it is the one of that second where a number may be an old one's; None if it is none of them."""
+    for one in visible(tx, variables):
+        if one.number == number and created in (None, int(one.created_at)):
+            return schedules.cancel(tx, one.id, variables.people)
+    return None
 
 
 def rezone(tx: Tx, people: Sequence[str], zone: str, at: float) -> None:
@@ -263,14 +264,14 @@ def confirmed(schedule: Schedule, planned: Plan, language: str = "") -> str:
     zone, until = planned.zone, planned.until
     if isinstance(planned.trigger, Once):
         told = say(
-            "reminder_set", language, id=schedule.id, moment=times.moment(planned.first, zone, language)
+            "reminder_set", language, id=schedule.number, moment=times.moment(planned.first, zone, language)
         )
     else:
         following = times.moments(planned.trigger, zone, planned.first, until, NEXT)
         told = say(
             "reminder_set_repeating",
             language,
-            id=schedule.id,
+            id=schedule.number,
             rule=times.rule(planned.trigger, zone, language),
             moments="; ".join(times.moment(each, zone, language) for each in following),
         )
@@ -303,7 +304,7 @@ def line(schedule: Schedule, language: str = "", *, here: str = "") -> str:
         marks.append(say("reminder_paused", language))
     text = " ".join(schedule.text.split())
     text = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]} …"
-    return f"{schedule.id}: {told}{''.join(f' ({mark})' for mark in marks)}: {text}"
+    return f"{schedule.number}: {told}{''.join(f' ({mark})' for mark in marks)}: {text}"
 
 
 def impossible(exc: Impossible, language: str = "") -> str:

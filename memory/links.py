@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from memory import people as people_
+from memory import schedules
 from memory.database import Tx
 from memory.transcripts import find_zone
 
@@ -162,6 +163,7 @@ def link(tx: Tx, code: Code, user_id: str, at: float) -> tuple[str, ...]:
         )
     for id_ in ours[1:]:
         _notify(tx, id_, theirs, at, linked=True)
+    schedules.join(tx, (*theirs, *ours))
     return theirs
 
 

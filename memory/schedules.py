@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from memory.database import Tx
@@ -18,7 +18,7 @@ QUIET = "it waits for the end of their quiet hours"  # the problem of what does
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A schedule; `id` is 0 until `add` has given it one.
+    """A schedule; `id` is 0 until `add` has given it one, and so is the `number` by which its person calls a reminder.
 
     `person` and `chat` are plain data of the adapters' types. An empty `chat` is the person's private one, wherever that is when
     it is due. `text` is said, or with `work` worked on by the agent. `trigger` is as `bot.triggers.dump` writes it, in
@@ -43,13 +43,14 @@ class Schedule:
     until: float | None = None
     name: str = ""
     id: int = 0
+    number: int = 0
     state: Literal["active", "paused"] = "active"
     problem: str = ""
     last_at: float | None = None
 
 
-def add(tx: Tx, schedule: Schedule) -> int:
-    """Keep a schedule; its id."""
+def add(tx: Tx, schedule: Schedule, people: Sequence[str] = ()) -> Schedule:
+    """Keep a schedule, a reminder under a number that no other one of these user ids has (none: of its own); as it is kept."""
     row = tx.one(
         "schedule_add",
         kind=schedule.kind,
@@ -59,7 +60,20 @@ def add(tx: Tx, schedule: Schedule) -> int:
         created_at=schedule.created_at,
         **_changeable(schedule),
     )
-    return int(row["id"])
+    kept = replace(schedule, id=row["id"])
+    return _numbered(tx, kept, people or [kept.user_id]) if kept.kind == "reminder" else kept
+
+
+def join(tx: Tx, people: Sequence[str]) -> None:
+    """These user ids are one person now: of reminders that have one number all but the oldest get another."""
+    taken: set[int] = set()
+    for one in sorted(of_people(tx, people), key=lambda one: one.id):
+        taken.add((one if one.number not in taken else _numbered(tx, one, people)).number)
+
+
+def _numbered(tx: Tx, schedule: Schedule, people: Sequence[str]) -> Schedule:
+    row = tx.one("schedule_number", id=schedule.id, people=json.dumps(people))
+    return replace(schedule, number=row["number"])
 
 
 def get(tx: Tx, schedule_id: int) -> Schedule | None:
@@ -301,4 +315,5 @@ def _schedule(row: Any) -> Schedule:
         until=row["until"],
         created_at=row["created_at"],
         id=row["id"],
+        number=row["number"],
     )

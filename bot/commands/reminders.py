@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from adapters.base import Button
 from bot import phrases, quiet, reminders, times
@@ -54,13 +55,16 @@ async def list_or_cancel(ctx: CommandContext) -> Answer:
     """`/reminders`, `/reminders cancel 3`."""
     turns, update = ctx.turns, ctx.job.update
     variables = await turns.variables(update, await turns.zone(ctx.user_id))
-    verb, _, number = ctx.args.strip().partition(" ")
-    if verb.lower() == "cancel" and number.strip().isdecimal() and len(number.strip()) < 16:
-        wanted = int(number)
+    verb, _, which = ctx.args.strip().partition(" ")
+    if verb.lower() == "cancel" and _WHICH.fullmatch(which):
+        wanted = [_one(word) for word in _ONE.finditer(which)]
 
         def cancel(tx: Tx) -> str:
-            key = "reminder_cancelled" if reminders.cancel(tx, variables, wanted) else "reminder_unknown"
-            return ctx.say(key, id=wanted)
+            done = {number: reminders.cancel(tx, variables, number, created) for number, created in wanted}
+            return "\n".join(
+                ctx.say("reminder_cancelled" if gone else "reminder_unknown", id=number)
+                for number, gone in done.items()
+            )
 
         return Answer(cancel)
     if verb:
@@ -69,6 +73,15 @@ async def list_or_cancel(ctx: CommandContext) -> Answer:
     if not found:
         return Answer(ctx.say("reminders_none" if variables.private else "reminders_none_here"))
     return Answer(_listed(ctx, found), buttons=_buttons(ctx, found))
+
+
+_ONE = re.compile(r"#?(\d{1,9})(?:@(\d{1,11}))?", re.ASCII)
+_WHICH = re.compile(rf"\s*{_ONE.pattern}(?:(?:\s*,\s*|\s+(?:and\s+)?){_ONE.pattern}){{0,49}}\s*", re.ASCII)
+
+
+def _one(found: re.Match[str]) -> tuple[int, int | None]:
+    """A number, and where a button named it also the second when the reminder was set."""
+    return int(found[1]), int(found[2]) if found[2] else None
 
 
 def _listed(ctx: CommandContext, found: list[Schedule]) -> str:
@@ -85,7 +98,11 @@ def _listed(ctx: CommandContext, found: list[Schedule]) -> str:
 
 def _buttons(ctx: CommandContext, found: list[Schedule]) -> tuple[Button, ...]:
     return tuple(
-        Button(ctx.say("reminder_cancel_button", id=one.id), f"reminders cancel {one.id}")
+        # With the second when it was set: the list may be an old one, and the number another one's by now
+        Button(
+            ctx.say("reminder_cancel_button", id=one.number),
+            f"reminders cancel {one.number}@{int(one.created_at)}",
+        )
         for one in found[:MOST_BUTTONS]
     )
 

@@ -535,6 +535,13 @@ VALUES (:kind, :name, :platform, :user_id, :person, :chat, :chat_key, :text, :wo
         :next_at, :until, :created_at)
 RETURNING id;
 
+-- name: schedule_number  A reminder gets the smallest number that no other one of its person has.
+UPDATE schedules SET number = (
+    WITH taken AS (SELECT number FROM schedules WHERE kind = 'reminder' AND id <> :id
+                   AND user_id IN (SELECT value FROM json_each(:people)))
+    SELECT min(free) FROM (SELECT 1 AS free UNION ALL SELECT number + 1 FROM taken) WHERE free NOT IN (SELECT number FROM taken))
+WHERE id = :id RETURNING number;
+
 -- name: schedule_get  One of them.
 SELECT * FROM schedules WHERE id = :id;
 
@@ -882,7 +889,7 @@ ORDER BY seq;
 SELECT at, chat_key, model, input, cached, output, usd, state FROM usage WHERE user_id = :user_id ORDER BY at, id;
 
 -- name: export_schedules  What is to happen for somebody at a time.
-SELECT kind, name, text, chat_key, work, trigger, zone, missed, state, next_at, last_at, until, created_at FROM schedules
+SELECT kind, name, number, text, chat_key, work, trigger, zone, missed, state, next_at, last_at, until, created_at FROM schedules
 WHERE user_id = :user_id ORDER BY id;
 
 -- name: export_subscriptions  Which of the operator's schedules somebody gets.

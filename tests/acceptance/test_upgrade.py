@@ -1,6 +1,7 @@
 """Databases that earlier versions made, with what they owed: opened, migrated with a backup, and gone on with.
 
-`tests/golden/databases/make.py` made them, run by those versions' own code: v1 is of commit db57275, v2 of 701e973.
+`tests/golden/databases/make.py` made them, run by those versions' own code: v1 is of commit db57275, v2 of 701e973, v3 of
+a2c0b14.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.fakes.memory_adapter import MemoryAdapter
 from tests.fakes.scripted_model import ScriptedModel
 
 ARCHIVES = Path(__file__).parents[1] / "golden/databases"
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 
 
 def unpacked(folder: Path, version: int) -> Path:

@@ -55,7 +55,7 @@ def add(
             created_at=now,
             **more,
         ),
-    )
+    ).id
 
 
 class Recorder:
