@@ -61,7 +61,7 @@ async def ask(h: House, text: str, user: str) -> None:
 async def test_an_answer_goes_ahead_of_what_is_due_for_a_crowd(
     tmp_path: Path, clock: Clock, model: ScriptedModel
 ) -> None:
-    adapter = MemoryAdapter("telegram", private_by_id=True, total_per_second=30.0)
+    adapter = MemoryAdapter("telegram", private_by_id=True, total_per_second=10.0)
     async with house(tmp_path, model, adapter=adapter, now=clock) as h:
         await fire_for_all(h, clock)
         before = len(adapter.posts)
@@ -74,7 +74,7 @@ async def test_an_answer_goes_ahead_of_what_is_due_for_a_crowd(
 async def test_after_a_kill_an_answer_goes_ahead_of_what_was_owed_to_a_crowd(
     tmp_path: Path, clock: Clock, model: ScriptedModel
 ) -> None:
-    adapter = MemoryAdapter("telegram", private_by_id=True, total_per_second=30.0)
+    adapter = MemoryAdapter("telegram", private_by_id=True, total_per_second=10.0)
     async with house(tmp_path, model, adapter=adapter, now=clock) as h:
         await fire_for_all(h, clock)
     async with house(tmp_path, model, adapter=adapter, now=clock) as h:
