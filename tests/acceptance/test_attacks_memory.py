@@ -192,6 +192,7 @@ async def test_a_file_that_nobody_has_said_is_read_by_nothing_and_hides_none_of_
             file.truncate(MOST_BYTES + 1)
         with capture_logs() as logs:
             await h.say("/search hello")
+            await h.settled()  # a command and a message behind it go side by side
             await h.say('{"start": "2026-01-01"}')
             await h.settled()
         assert h.texts()[1].count("**You:** hello") == 1
