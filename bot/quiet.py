@@ -7,19 +7,28 @@ from datetime import datetime, time, timedelta
 
 from bot import times, triggers
 
-_HOURS = re.compile(r"(\d{1,2})(?::(\d\d))?\s*[-–]\s*(\d{1,2})(?::(\d\d))?", re.ASCII)
+_CLOCK = r"(\d{1,2})(?::(\d\d))?(?:\s*([ap])\.?m\.?)?"
+_HOURS = re.compile(rf"{_CLOCK}\s*(?:[-–]|to)\s*{_CLOCK}", re.ASCII | re.IGNORECASE)
 
 
 def parse(text: str) -> tuple[time, time] | None:
-    """When they begin and end, from `22-7` or `22:00-07:00`; None for what is no such span. They may go over midnight."""
+    """When they begin and end, from `22-7`, `22:00-07:00` or `10pm-7am`; None for no such span. They may go over midnight."""
     match = _HOURS.fullmatch(text.strip())
     if match is None:
         return None
     try:
-        begin, end = time(int(match[1]), int(match[2] or 0)), time(int(match[3]), int(match[4] or 0))
+        begin, end = _time(*match.groups()[:3]), _time(*match.groups()[3:])
     except ValueError:
         return None
     return None if begin == end else (begin, end)
+
+
+def _time(hour: str, minute: str | None, half: str | None) -> time:
+    if half is None:
+        return time(int(hour), int(minute or 0))
+    if not 1 <= int(hour) <= 12:
+        raise ValueError("no such hour")
+    return time(int(hour) % 12 + (12 if half in "pP" else 0), int(minute or 0))
 
 
 def written(begin: time, end: time) -> str:

@@ -357,6 +357,10 @@ def _update(schedule: Schedule, chat: Chat, due: float, *, missed: bool) -> Upda
     key = f"schedule:{schedule.id}:{due:.3f}"
     works = schedule.work and not (missed and schedule.missed == "notify")
     text = schedule.name if schedule.work and schedule.name else schedule.text
+    if schedule.kind == "prompt" and not schedule.work and schedule.chat and chat.kind == "private":
+        text = sentences.say(
+            "subscription_text", language, name=schedule.name, text=text
+        )  # what they may end
     if works or schedule.kind == "reminder":
         name = person.name if chat.kind == "group" and schedule.kind == "reminder" else ""
         text = (

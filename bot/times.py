@@ -101,6 +101,9 @@ def _every_days(days: int, first: datetime, language: str) -> str:
 
 def _cron(fields: str, language: str) -> str:
     found, stars = parse(fields), [field == "*" for field in fields.split()]
+    gaps = {later - earlier for earlier, later in pairwise([*found.minutes, found.minutes[0] + 60])}
+    if all(stars[1:]) and found.minutes[0] == 0 and len(gaps) == 1:
+        return _every(60 * gaps.pop(), language)
     if len(found.hours) * len(found.minutes) > MOST_TIMES or found.either:
         return sentences.say("rule_cron", language, rule=fields)
     times = listed([f"{h:02}:{m:02}" for h, m in product(found.hours, found.minutes)], language)

@@ -16,6 +16,8 @@ from memory.schedules import Schedule
 
 MOST_BUTTONS = 5  # below a list
 MOST_CHARS = 3500  # of a list
+CANCEL_ALL = "cancel all"
+CANCEL_ALL_NOW = f"{CANCEL_ALL} yes"
 
 
 async def remind(ctx: CommandContext) -> Answer:
@@ -52,12 +54,12 @@ async def remind(ctx: CommandContext) -> Answer:
 
 
 async def list_or_cancel(ctx: CommandContext) -> Answer:
-    """`/reminders`, `/reminders cancel 3`."""
+    """`/reminders`, `/reminders cancel 3`, also `cancel #3`, `cancel 1 2`, and with a confirmation `cancel all`."""
     turns, update = ctx.turns, ctx.job.update
     variables = await turns.variables(update, await turns.zone(ctx.user_id))
     verb, _, which = ctx.args.strip().partition(" ")
     if verb.lower() == "cancel" and _WHICH.fullmatch(which):
-        wanted = [_one(word) for word in _ONE.finditer(which)]
+        wanted = dict.fromkeys(_one(word) for word in _ONE.finditer(which))
 
         def cancel(tx: Tx) -> str:
             done = {number: reminders.cancel(tx, variables, number, created) for number, created in wanted}
@@ -67,11 +69,23 @@ async def list_or_cancel(ctx: CommandContext) -> Answer:
             )
 
         return Answer(cancel)
-    if verb:
+    every = " ".join(ctx.args.lower().split())
+    if every == CANCEL_ALL_NOW:
+
+        def cancel_all(tx: Tx) -> str:
+            for one in reminders.visible(tx, variables):
+                schedules.cancel(tx, one.id, variables.people)
+            return ctx.say("reminders_cancelled")
+
+        return Answer(cancel_all)
+    if verb and every != CANCEL_ALL:
         return Answer(ctx.say("reminders_usage"))
     found = await turns.database.read(lambda tx: reminders.visible(tx, variables))
     if not found:
         return Answer(ctx.say("reminders_none" if variables.private else "reminders_none_here"))
+    if verb:
+        button = Button(ctx.say("reminders_cancel_button"), f"reminders {CANCEL_ALL_NOW}")
+        return Answer(ctx.say("reminders_cancel_confirm", count=len(found)), buttons=(button,))
     return Answer(_listed(ctx, found), buttons=_buttons(ctx, found))
 
 

@@ -32,6 +32,7 @@ _FOR_PEOPLE = [  # what tools say to models when they fail, and what that is to 
     (r".* changed by somebody else .*", "your list of facts was changed in that moment. Say it again."),
     (r"Search does not work .*", "search does not work just now. Ask what we talked about on a date."),
     (r"Nothing was set\. (?:Give|Tell|With|until) .*", "say when in other words, such as tomorrow at 9."),
+    (r"Nothing was set\. (.*)", r"\1"),
     (r"\w+ was not run: .*|The tool .*|There is no tool .*", "something went wrong."),
 ]
 

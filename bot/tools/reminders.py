@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from adapters.base import Update
-from bot import own, reminders, times
+from bot import own, reminders, sentences, times
 from bot.reminders import Bounds, Plan
 from bot.tools.base import ToolContext, ToolProblem
 from bot.when import MORNING, After, Impossible, Once, Phrase
@@ -67,10 +67,11 @@ async def set_reminder(
     # Some models give the same id to every call
     arguments = sha256(repr((text, asked, work)).encode("utf-8", "backslashreplace")).hexdigest()[:16]
     key = f"{context.idempotency_key}:{arguments}"
-    if before := await database.read(lambda tx: calls.said(tx, key)):
-        return before
     try:
         words = reminders.wording(text)
+        says = sentences.say("reminder_says", text=words)
+        if before := await database.read(lambda tx: calls.said(tx, key)):
+            return f"{before} {says}"
         plan = await asyncio.to_thread(asked.plan, variables.timezone, now, bounds)
 
         def do(tx: Tx) -> str:
@@ -81,7 +82,7 @@ async def set_reminder(
     except Impossible as exc:
         raise ToolProblem(f"Nothing was set. {reminders.impossible(exc)}") from exc
     context.stir()
-    return said
+    return f"{said} {says}"
 
 
 async def list_reminders(context: ToolContext) -> str:

@@ -49,6 +49,27 @@ async def test_everybody_counts_from_one_and_a_number_stays_while_its_reminder_l
         assert await numbers(h) == {"one": 1, "four": 2, "three": 3}
 
 
+async def test_several_are_cancelled_at_once_and_all_of_them_after_a_confirmation(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with open_house(tmp_path, clock) as h:
+        for word in ("one", "two", "three", "four", "five"):
+            await h.ask(f"/remind in 3 hours {word}")
+        await h.ask("/remind in 3 hours other", "2")
+        assert await h.ask("/reminders cancel #5") == "Reminder 5 is cancelled."
+        assert (await h.ask("/reminders cancel 1, 2 1 and 9")).splitlines() == [
+            "Reminder 1 is cancelled.",
+            "Reminder 2 is cancelled.",
+            "There is no reminder 9 of yours here. /reminders lists them.",
+        ]
+        assert "cancels the 2 reminders" in await h.ask("/reminders cancel all")
+        [button] = h.adapter.buttons[str(len(h.adapter.posts))]
+        assert await numbers(h) == {"three": 3, "four": 4}
+        assert "All your reminders here are cancelled." in await h.ask(f"/{button.command}")
+        assert await numbers(h) == {}
+        assert await numbers(h, "2") == {"other": 1}
+
+
 async def test_a_button_below_an_old_list_cancels_no_reminder_that_has_the_number_now(
     tmp_path: Path, clock: Clock
 ) -> None:

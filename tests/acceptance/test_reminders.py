@@ -180,7 +180,7 @@ async def test_a_person_may_have_as_many_as_the_configuration_says(tmp_path: Pat
     limits = {"turns_per_minute": None, "reminders": 1, "reminder_repeat": 60, "reminder_days": None}
     async with open_house(tmp_path, clock, limits=limits) as h:
         assert "is set, every minute. Next" in await ask(h, "/remind every minute hop")
-        assert "Of reminders you have 1, and may have 1." in await ask(h, "/remind 2090-01-01 x")
+        assert "You have 1 of at most 1 reminders." in await ask(h, "/remind 2090-01-01 x")
         assert "is set" in await ask(h, "/remind 2090-01-01 x", "2")
 
 
@@ -190,7 +190,7 @@ async def test_a_person_may_have_as_many_as_the_configuration_says(tmp_path: Pat
 async def test_the_demo_model_sets_lists_and_cancels_in_plain_words(tmp_path: Path, clock: Clock) -> None:
     async with open_house(tmp_path, clock, Quick("main")) as h:
         assert await ask(h, "remind me in 20 minutes to make tea") == (
-            "Reminder 1 is set for Wednesday 2026-11-25 at 14:50 (Europe/Vienna)."
+            "Reminder 1 is set for Wednesday 2026-11-25 at 14:50 (Europe/Vienna). It says: make tea"
         )
         assert "every weekday at 08:30" in await ask(h, "Remind me every weekday at 8:30 to stand up.")
         assert "2 is set, every weekday" not in await ask(h, "Remind me tomorrow at nine to call mum")
@@ -205,6 +205,18 @@ async def test_the_demo_model_sets_lists_and_cancels_in_plain_words(tmp_path: Pa
         )
         await wait(h, clock, 86400)
         assert h.texts()[-2:] == ["⏰ make tea", "⏰ call mum"]
+
+
+async def test_the_demo_model_says_once_why_nothing_was_set(tmp_path: Path, clock: Clock) -> None:
+    limits = {"turns_per_minute": None, "reminders": 1}
+    async with open_house(tmp_path, clock, Quick("main"), limits=limits) as h:
+        await ask(h, "remind me in 20 minutes to make tea")
+        assert (await ask(h, "remind me in 20 minutes to make tea")).startswith(
+            "I could not do that: You have 1 of at most 1 reminders."
+        )
+        assert "I did not understand “on the last friday”" in await ask(
+            h, "remind me every month on the last friday at 17:00 to pay"
+        )
 
 
 async def test_work_is_done_when_it_is_due_as_a_turn_of_that_chat(tmp_path: Path, clock: Clock) -> None:
@@ -456,7 +468,10 @@ async def test_quiet_hours_are_set_shown_and_taken_back(tmp_path: Path, clock: C
         assert "22:00-07:00 (Europe/Vienna) from now on" in await ask(h, "/quiet 22-7")
         await h.database.write(lambda tx: prune(tx, clock.time + 10**9))
         assert "Your quiet hours are 22:00-07:00" in await ask(h, "/quiet")
-        for wrong in ("22", "25-3", "7-7", "always"):
+        for asked in ("10pm-7am", "10 PM – 7 a.m.", "10:00pm to 7am"):
+            assert "22:00-07:00 (Europe/Vienna) from now on" in await ask(h, f"/quiet {asked}")
+        assert "12:00-00:00" in await ask(h, "/quiet 12pm-12am")
+        for wrong in ("22", "25-3", "7-7", "always", "13pm-7am", "0am-7am"):
             assert "I did not understand these hours." in await ask(h, f"/quiet {wrong}")
         assert "any more" in await ask(h, "/quiet off")
         assert "You have no quiet hours." in await ask(h, "/quiet")

@@ -38,6 +38,15 @@ def texts(h: House) -> list[tuple[Any, ...]]:
     return h.rows("SELECT text FROM schedules ORDER BY id")
 
 
+async def test_what_a_subscriber_gets_begins_with_its_name(tmp_path: Path, clock: Clock) -> None:
+    async with open_house(tmp_path, clock, news=NEWS) as h:
+        await ask(h, "/subscribe news")
+        clock.time = at("2026-03-02 09:00")
+        await h.parts.scheduler.sweep("telegram")
+        await h.settled()
+        assert h.texts("1")[-1] == "news: What is new"
+
+
 async def test_unsubscribing_from_nothing_ends_no_reminder(tmp_path: Path, clock: Clock) -> None:
     async with open_house(tmp_path, clock, news=NEWS) as h:
         await ask(h, "/remind in 3 hours tea")

@@ -146,12 +146,12 @@ async def test_it_goes_where_it_was_set_and_is_whose_it_was_set_by(anna: Anna) -
 
 async def test_what_was_set_is_confirmed_with_its_weekday_date_time_and_zone(anna: Anna) -> None:
     assert await anna.set(at="2026-11-27T09:00") == (
-        "Reminder 1 is set for Friday 2026-11-27 at 09:00 (Europe/Vienna)."
+        "Reminder 1 is set for Friday 2026-11-27 at 09:00 (Europe/Vienna). It says: Tea"
     )
     assert await anna.set(repeat="weekdays at 8:30", until="2026-12-24", work=True) == (
         "Reminder 2 is set, every weekday at 08:30. Next: Thursday 2026-11-26 at 08:30 (Europe/Vienna); "
         "Friday 2026-11-27 at 08:30 (Europe/Vienna); Monday 2026-11-30 at 08:30 (Europe/Vienna). "
-        "It ends Thursday 2026-12-24 at 23:59 (Europe/Vienna). I will work on it then."
+        "It ends Thursday 2026-12-24 at 23:59 (Europe/Vienna). I will work on it then. It says: Tea"
     )
 
 
@@ -250,7 +250,7 @@ async def test_there_may_be_so_many_and_no_more(anna: Anna) -> None:
     anna.bounds = Bounds(count=2)
     await anna.set(in_minutes=1)
     await anna.set(in_minutes=2)
-    assert "Of reminders you have 2, and may have 2." in await anna.refused(in_minutes=3)
+    assert "You have 2 of at most 2 reminders." in await anna.refused(in_minutes=3)
     await anna.call("cancel_reminder", id=1)
     await anna.set(in_minutes=3)
 
