@@ -31,7 +31,7 @@ def split(text: str, now: datetime) -> tuple[str, str] | None:
     if found := _LENGTH.match(text):
         return f"in {found[1].strip()}", _bare(text[found.end() :])
     found = (
-        _LIKE_A_TIME.match(text) or _FRONT.search(f"\n{text}") or _SLASHED.search(text) or _misspelled(words)
+        _LIKE_A_TIME.match(text) or _FRONT.search(f"\n{text}") or _MEANT.search(text) or _misspelled(words)
     )
     if found:
         raise _unclear(found)
@@ -138,7 +138,7 @@ _GOES_ON = re.compile(  # a phrase, and a text behind it that begins with more o
 _FRONT = re.compile(  # what is part of a phrase wherever it stands, in front of all else
     rf"\n(?:(?:on|in|of|during|within) )+(?:the )?(?:(?:this|next|each|every|{_NTH}) )*"
     rf"(?:{_DAY}|{vocabulary.MONTH}|{_LONG}|spring|summer|autumn|winter)\b(?!')"
-    rf"|\n(?:the )?{_NTH} {_DAY}\b(?!')|\n(?:the )?{_NTH} {_LONG} (?:of|in) "
+    rf"|\non the (?:half )?hour\b|\n(?:the )?{_NTH} {_DAY}\b(?!')|\n(?:the )?{_NTH} {_LONG} (?:of|in) "
     rf"|\n(?:every|each) (?:{_NTH} |{vocabulary.NUMBER} )?(?:{_DAY}|{_UNIT}|{_LONG}|{vocabulary.MONTH})\b(?!')"
     r"|\n(?:except|excluding|but not|(?:not|only) (?:on|in|at)) (?:(?:for|on|in|at|the) )*\S+"
     rf"|\nfor (?:the next )?{vocabulary.NUMBER} {_LONG}\b"
@@ -156,7 +156,9 @@ _BEGINS = re.compile(  # a text that ends with the beginning of the phrase behin
     r"|\b(?:except|excluding|but not)(?: \w+){1,4}$",
     re.IGNORECASE,
 )
-_SLASHED = re.compile(r"(?<!\S)\d{1,2}/\d{1,2}(?!\S)")
+_MEANT = re.compile(  # where nothing is understood: what may have been meant for a time
+    rf"^(?:every|each|in {vocabulary.NUMBER}) \S+|(?<!\S)\d{{1,2}}/\d{{1,2}}(?!\S)", re.IGNORECASE
+)
 _OPEN = re.compile(  # what stands in front of a day of which something is told: tickets for 8 May
     r"\b(?:for|of|by|to|since|within|during|around)\n(?!(?:at|in|on|every|each)\b|@).+", re.IGNORECASE
 )

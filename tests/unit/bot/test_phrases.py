@@ -127,6 +127,9 @@ def test_what_is_left_and_looks_like_a_time_was_meant_as_one(text: str) -> None:
         ("tommorow at 9 call bob", "tommorow"),
         ("tommorow call bob", "tommorow"),
         ("at 9 wensday call bob", "wensday"),
+        ("in 5 mintues tea", "in 5 mintues"),
+        ("every munday at 9 foo", "every munday"),
+        ("every hour on the hour drink", "on the hour"),
     ],
 )
 def test_what_of_a_time_is_not_understood_is_quoted(text: str, unclear: str) -> None:
