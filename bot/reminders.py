@@ -68,12 +68,12 @@ def plan(phrase: when.Phrase, zone: str, now: float, bounds: Bounds, start: floa
     match phrase.when:
         case when.After(seconds):
             trigger = Once(now + seconds)
-        case when.Once(at):
+        case when.Moment(at):
             due_at, note = instant(at, zone)
             trigger, asked = Once(due_at), f"{at:%H:%M}"
-        case when.Every(seconds, None):
+        case when.Interval(seconds, None):
             trigger = Every(seconds, now + seconds if start is None else start)
-        case when.Every(seconds, first) if first is not None:
+        case when.Interval(seconds, first) if first is not None:
             anchor, note = instant(first, zone)
             trigger, asked = Every(seconds, anchor), f"{first:%H:%M}"
         case when.Rule(cron):
@@ -130,7 +130,7 @@ def read_end(text: str, zone: str, now: datetime) -> datetime:
     return found
 
 
-def _iso(text: str, zone: str) -> when.Once | None:
+def _iso(text: str, zone: str) -> when.Moment | None:
     """A date and a time. An offset has to be that of the zone: a model that says another one has reckoned for another clock."""
     try:
         found = datetime.fromisoformat(text)
@@ -140,11 +140,11 @@ def _iso(text: str, zone: str) -> when.Once | None:
         return None  # a date alone is for the words
     shown = found.replace(tzinfo=None)
     if found.tzinfo is None:
-        return when.Once(shown)
+        return when.Moment(shown)
     for fold in (0, 1):
         here = shown.replace(tzinfo=times.there(zone), fold=fold)
         if here.utcoffset() == found.utcoffset():
-            return when.Once(shown.replace(fold=fold))
+            return when.Moment(shown.replace(fold=fold))
     raise Impossible("when_offset", time=f"{shown:%Y-%m-%dT%H:%M}", zone=zone)
 
 

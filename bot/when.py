@@ -39,14 +39,14 @@ class After:
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
+class Moment:
     """A moment by the person's clock."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Every:
+class Interval:
     """Again and again, so many seconds apart; the first time after as many, or else at a moment by the person's clock."""
 
     seconds: int
@@ -60,7 +60,7 @@ class Rule:
     cron: str
 
 
-When = After | Once | Every | Rule
+When = After | Moment | Interval | Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def parse(phrase: str, now: datetime, otherwise: Time = MORNING) -> Phrase | Non
     found = _Reader(main, now, otherwise).read()
     if found is None or not sign:
         return None if found is None else Phrase(found)
-    until = parse_end(end, now) if isinstance(found, Every | Rule) else None
+    until = parse_end(end, now) if isinstance(found, Interval | Rule) else None
     return None if until is None else Phrase(found, until)
 
 
@@ -96,7 +96,7 @@ def parse_end(phrase: str, now: datetime) -> datetime | None:
     match found and found.when:
         case After(seconds):
             return now + timedelta(seconds=seconds)
-        case Once(at):
+        case Moment(at):
             return at if _Reader(_plain(phrase), now).tells_time() else _end_of_day(at)
     return None
 
@@ -141,7 +141,7 @@ class _Reader:
         self.read()
         return bool(self._times or self._part)
 
-    def read(self) -> Once | Every | Rule | None:
+    def read(self) -> Moment | Interval | Rule | None:
         """What it says; None if it is not understood whole."""
         while self._rest:
             if not any(
@@ -165,7 +165,7 @@ class _Reader:
             self._day = self._on_weekday(*self._weekday)
         if isinstance(self._repeat, timedelta):
             alone = not (self._times or self._part or self._day)
-            return Every(int(self._repeat.total_seconds())) if alone else None
+            return Interval(int(self._repeat.total_seconds())) if alone else None
         times = sorted({self._in_part(time, exact=exact) for time, exact in self._times}) or [
             vocabulary.HOURS.get(self._part, self._otherwise)
         ]
@@ -176,7 +176,7 @@ class _Reader:
         if len(times) > 1 or not (self._day or self._times or self._repeat):
             return None
         at = self._moment(times[0])
-        return Every(self._repeat * DAY, at) if self._repeat else Once(at)
+        return Interval(self._repeat * DAY, at) if self._repeat else Moment(at)
 
     def _match(self, pattern: str | re.Pattern[str]) -> re.Match[str] | None:
         """Take this off the beginning, if it ends with a word."""

@@ -273,7 +273,7 @@ def _at_a_time(turn: _Turn, text: str, *, work: bool) -> Answer:
     match _meaning(phrase, now):
         case when.After(seconds):
             arguments["in_minutes"] = seconds / 60
-        case when.Every() | when.Rule():
+        case when.Interval() | when.Rule():
             arguments["repeat"] = phrase
         case _:
             arguments["at"] = phrase

@@ -14,7 +14,7 @@ from adapters.base import Update
 from bot import own, reminders, sentences, times
 from bot.reminders import Bounds, Plan
 from bot.tools.base import ToolContext, ToolProblem
-from bot.when import MORNING, After, Impossible, Once, Phrase
+from bot.when import MORNING, After, Impossible, Moment, Phrase
 from memory import calls
 from memory.database import Database, Tx
 
@@ -136,7 +136,7 @@ class _Asked:
             phrase = Phrase(After(round(min(self.in_minutes, MOST_MINUTES) * 60)))
         elif repeat and at:
             first = reminders.read(at, zone, shown).when
-            if not isinstance(first, Once):
+            if not isinstance(first, Moment):
                 raise ToolProblem("Nothing was set. With repeat, at is the date and time when it begins.")
             start, _ = reminders.instant(first.at, zone)
             phrase = _repeating(repeat, zone, first.at - timedelta(minutes=1), first.at.time())
@@ -147,7 +147,7 @@ class _Asked:
         else:
             raise ToolProblem("Nothing was set. Tell when: with at, in_minutes or repeat.")
         if until:
-            if isinstance(phrase.when, After | Once):
+            if isinstance(phrase.when, After | Moment):
                 raise ToolProblem("Nothing was set. until is for what repeats.")
             phrase = replace(phrase, until=reminders.read_end(until, zone, shown))
         return reminders.plan(phrase, zone, now, bounds, start)
@@ -161,6 +161,6 @@ def _repeating(text: str, zone: str, now: datetime, otherwise: time = MORNING) -
         if exc.key not in ("when_unclear", "when_past"):
             raise
     else:
-        if not isinstance(found.when, After | Once):
+        if not isinstance(found.when, After | Moment):
             return found
     return reminders.read(f"every {text}", zone, now, otherwise)

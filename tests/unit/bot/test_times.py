@@ -88,7 +88,7 @@ def test_the_words_of_a_rule_are_read_back_as_a_rule_that_is_due_when_it_is(
 @given(st.integers(1, 100), st.sampled_from([60, 3600]))
 def test_the_words_of_a_span_are_read_back_as_that_span(count: int, unit: int) -> None:
     assert when.parse(times.rule(Every(count * unit, 0), "UTC"), NOW) == when.Phrase(
-        when.Every(count * unit)
+        when.Interval(count * unit)
     ) or (count * unit % DAY == 0)
 
 

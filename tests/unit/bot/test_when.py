@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bot import triggers
 from bot.triggers import Cron
-from bot.when import After, Every, Impossible, Once, Phrase, Rule, parse
+from bot.when import After, Impossible, Interval, Moment, Phrase, Rule, parse
 
 NOW = datetime(2026, 11, 25, 14, 30)  # a Wednesday
 WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -83,12 +83,12 @@ def test_a_day_and_a_time_are_the_first_such_moment_that_is_still_to_come(
     now: datetime, clock: tuple[str, time], day: Day, day_first: bool
 ) -> None:
     words = [day[0], clock[0]] if day_first else [clock[0], day[0]]
-    assert parse(" ".join(words), now) == Phrase(Once(first(now, clock[1], day[1])))
+    assert parse(" ".join(words), now) == Phrase(Moment(first(now, clock[1], day[1])))
 
 
 @given(nows, clocks())
 def test_a_time_alone_is_the_next_one_by_the_clock(now: datetime, clock: tuple[str, time]) -> None:
-    assert parse(clock[0], now) == Phrase(Once(first(now, clock[1], lambda day: True)))
+    assert parse(clock[0], now) == Phrase(Moment(first(now, clock[1], lambda day: True)))
 
 
 @given(nows, clocks(), st.sampled_from([("tomorrow", 1), ("the day after tomorrow", 2), ("in 3 days", 3)]))
@@ -96,7 +96,7 @@ def test_days_ahead_are_counted_from_today(
     now: datetime, clock: tuple[str, time], ahead: tuple[str, int]
 ) -> None:
     meant = datetime.combine(now.date() + timedelta(days=ahead[1]), clock[1])
-    assert parse(f"{ahead[0]} {clock[0]}", now) == Phrase(Once(meant))
+    assert parse(f"{ahead[0]} {clock[0]}", now) == Phrase(Moment(meant))
 
 
 @given(nows, clocks(), st.dates(datetime(2024, 1, 1).date(), datetime(2032, 1, 1).date()))
@@ -112,7 +112,7 @@ def test_a_date_with_its_year_is_that_date_or_has_passed(
         f"{name} {date.day}, {date.year}",
     ):
         if meant > now:
-            assert parse(f"{words} {clock[0]}", now) == Phrase(Once(meant))
+            assert parse(f"{words} {clock[0]}", now) == Phrase(Moment(meant))
         else:
             with pytest.raises(Impossible) as caught:
                 parse(f"{words} {clock[0]}", now)
@@ -188,9 +188,11 @@ def test_every_few_days_begins_at_the_next_such_time(
     now: datetime, clock: tuple[str, time], count: int
 ) -> None:
     begin = first(now, clock[1], lambda day: True)
-    assert parse(f"every {count} days {clock[0]}", now) == Phrase(Every(count * 86400, begin))
+    assert parse(f"every {count} days {clock[0]}", now) == Phrase(Interval(count * 86400, begin))
     on_friday = first(now, clock[1], lambda day: day.weekday() == 4)
-    assert parse(f"every {count} weeks on friday {clock[0]}", now) == Phrase(Every(count * 604800, on_friday))
+    assert parse(f"every {count} weeks on friday {clock[0]}", now) == Phrase(
+        Interval(count * 604800, on_friday)
+    )
 
 
 @given(nows, rules(), st.dates(datetime(2032, 1, 1).date(), datetime(2040, 1, 1).date()))
@@ -215,49 +217,49 @@ def test_what_repeats_may_have_an_end(now: datetime, rule: Day, last: datetime) 
         ("in twenty-five minutes", After(1500)),
         ("in fifty five minutes", After(3300)),
         ("in a couple of hours", After(7200)),
-        ("next week", Once(datetime(2026, 12, 2, 14, 30))),
-        ("next month at 9", Once(datetime(2026, 12, 25, 9))),
+        ("next week", Moment(datetime(2026, 12, 2, 14, 30))),
+        ("next month at 9", Moment(datetime(2026, 12, 25, 9))),
         ("in 1 hour, 20 minutes", After(4800)),
         ("in 1 hour & 20 minutes", After(4800)),
         ("\u200fin 20\u200e minutes\u202c", After(1200)),
-        ("tonight", Once(datetime(2026, 11, 25, 20))),
-        ("tonight at 8", Once(datetime(2026, 11, 25, 20))),
-        ("tonight at 12", Once(datetime(2026, 11, 26))),
-        ("tonight at 1", Once(datetime(2026, 11, 26, 1))),
-        ("tonight at 3am", Once(datetime(2026, 11, 26, 3))),
-        ("tonight at 11pm", Once(datetime(2026, 11, 25, 23))),
-        ("friday night at 1", Once(datetime(2026, 11, 28, 1))),
-        ("tomorrow evening at 12", Once(datetime(2026, 11, 27))),
-        ("tomorrow afternoon at 12", Once(datetime(2026, 11, 26, 12))),
+        ("tonight", Moment(datetime(2026, 11, 25, 20))),
+        ("tonight at 8", Moment(datetime(2026, 11, 25, 20))),
+        ("tonight at 12", Moment(datetime(2026, 11, 26))),
+        ("tonight at 1", Moment(datetime(2026, 11, 26, 1))),
+        ("tonight at 3am", Moment(datetime(2026, 11, 26, 3))),
+        ("tonight at 11pm", Moment(datetime(2026, 11, 25, 23))),
+        ("friday night at 1", Moment(datetime(2026, 11, 28, 1))),
+        ("tomorrow evening at 12", Moment(datetime(2026, 11, 27))),
+        ("tomorrow afternoon at 12", Moment(datetime(2026, 11, 26, 12))),
         ("every night at 2", Rule("0 2 * * *")),
         ("every night at 12", Rule("0 0 * * *")),
         ("every evening at 11am", Rule("0 11 * * *")),
-        ("at 5 o'clock pm", Once(datetime(2026, 11, 25, 17))),
-        ("weds at 9", Once(datetime(2026, 12, 2, 9))),
+        ("at 5 o'clock pm", Moment(datetime(2026, 11, 25, 17))),
+        ("weds at 9", Moment(datetime(2026, 12, 2, 9))),
         ("every mon, wed & fri at 9", Rule("0 9 * * mon,wed,fri")),
         ("every day at 9 & 17", Rule("0 9,17 * * *")),
-        ("tomorrow at nine", Once(datetime(2026, 11, 26, 9))),
-        ("tomorrow", Once(datetime(2026, 11, 26, 9))),
-        ("tomorrow evening at 7", Once(datetime(2026, 11, 26, 19))),
-        ("at 9 in the evening", Once(datetime(2026, 11, 25, 21))),
-        ("at quarter to 5 pm", Once(datetime(2026, 11, 25, 16, 45))),
-        ("today at midnight", Once(datetime(2026, 11, 26))),
-        ("friday at midnight", Once(datetime(2026, 11, 28))),
-        ("next wednesday at 16:00", Once(datetime(2026, 12, 2, 16))),
-        ("wednesday at 16:00", Once(datetime(2026, 11, 25, 16))),
-        ("sunday 2027-03-28 at 2:30", Once(datetime(2027, 3, 28, 2, 30))),
-        ("on sunday, the 28th of march 2027 at 2:30", Once(datetime(2027, 3, 28, 2, 30))),
-        ("2027-03-28, sunday, at 2:30", Once(datetime(2027, 3, 28, 2, 30))),
-        ("28 March 2027 at 2:30", Once(datetime(2027, 3, 28, 2, 30))),
+        ("tomorrow at nine", Moment(datetime(2026, 11, 26, 9))),
+        ("tomorrow", Moment(datetime(2026, 11, 26, 9))),
+        ("tomorrow evening at 7", Moment(datetime(2026, 11, 26, 19))),
+        ("at 9 in the evening", Moment(datetime(2026, 11, 25, 21))),
+        ("at quarter to 5 pm", Moment(datetime(2026, 11, 25, 16, 45))),
+        ("today at midnight", Moment(datetime(2026, 11, 26))),
+        ("friday at midnight", Moment(datetime(2026, 11, 28))),
+        ("next wednesday at 16:00", Moment(datetime(2026, 12, 2, 16))),
+        ("wednesday at 16:00", Moment(datetime(2026, 11, 25, 16))),
+        ("sunday 2027-03-28 at 2:30", Moment(datetime(2027, 3, 28, 2, 30))),
+        ("on sunday, the 28th of march 2027 at 2:30", Moment(datetime(2027, 3, 28, 2, 30))),
+        ("2027-03-28, sunday, at 2:30", Moment(datetime(2027, 3, 28, 2, 30))),
+        ("28 March 2027 at 2:30", Moment(datetime(2027, 3, 28, 2, 30))),
         ("last day of the month at 18:00", Rule("0 18 last * *")),
-        ("in 3 days", Once(datetime(2026, 11, 28, 14, 30))),
-        ("a week from now", Once(datetime(2026, 12, 2, 14, 30))),
-        ("in 3 months", Once(datetime(2027, 2, 25, 14, 30))),
-        ("on 29 february at 12:00", Once(datetime(2028, 2, 29, 12))),
-        ("every 20 minutes", Every(1200)),
-        ("hourly", Every(3600)),
-        ("every other friday", Every(1209600, datetime(2026, 11, 27, 9))),
-        ("every 3 days starting monday at 7:00", Every(259200, datetime(2026, 11, 30, 7))),
+        ("in 3 days", Moment(datetime(2026, 11, 28, 14, 30))),
+        ("a week from now", Moment(datetime(2026, 12, 2, 14, 30))),
+        ("in 3 months", Moment(datetime(2027, 2, 25, 14, 30))),
+        ("on 29 february at 12:00", Moment(datetime(2028, 2, 29, 12))),
+        ("every 20 minutes", Interval(1200)),
+        ("hourly", Interval(3600)),
+        ("every other friday", Interval(1209600, datetime(2026, 11, 27, 9))),
+        ("every 3 days starting monday at 7:00", Interval(259200, datetime(2026, 11, 30, 7))),
         ("daily at 8 and 20", Rule("0 8,20 * * *")),
         ("every evening", Rule("0 20 * * *")),
         ("weekly", Rule("0 9 * * wed")),
@@ -312,7 +314,7 @@ def test_what_can_not_be_is_told(phrase: str, why: str) -> None:
 def test_nothing_that_people_write_breaks_it(text: str, now: datetime) -> None:
     try:
         found = parse(text, now)
-        if found is not None and isinstance(found.when, Once):
+        if found is not None and isinstance(found.when, Moment):
             assert found.when.at > now
     except Impossible:
         pass
