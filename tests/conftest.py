@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 pytest_plugins = ["pytester", "tests.plugins.leaks"]
@@ -29,3 +31,11 @@ def _nothing_beyond_loopback() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", _loopback_only)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command that a test runs in this process decides where its log goes, and not where that of the next test goes."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)

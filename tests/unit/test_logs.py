@@ -26,11 +26,10 @@ TOKEN = "4242:AAtoken-of-nobody-0123456789abcdefghij"
 
 @pytest.fixture(autouse=True)
 def _put_back() -> Iterator[None]:
-    before, root = structlog.get_config(), logging.getLogger()
+    root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers, root.level = handlers, level
-    structlog.configure(**before)
 
 
 def _broken(words: str) -> None:
