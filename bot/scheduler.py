@@ -196,9 +196,8 @@ class Scheduler:
             return _Firing(schedule, next_at, problem=NO_CHAT, late=late)
         if missed and schedule.missed == "skip":
             return _Firing(schedule, next_at, late=late)
-        if (
-            due.stuck and next_at is not None
-        ):  # or all of them would come at once, when that can be reached again
+        # Or all of them would come at once, when that can be reached again
+        if due.stuck and next_at is not None:
             return _Firing(schedule, next_at, late=True)
         if due.quiet_until is not None:
             return _Firing(schedule, due.quiet_until, problem=schedules.QUIET, late=late)

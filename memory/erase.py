@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from memory import export, links
+from memory import export, links, schedules
 from memory.database import Database, MemoryFault, Tx
 from memory.transcripts import Transcripts
 from memory.whole import sweep
@@ -254,8 +254,7 @@ def _person(tx: Tx, user_id: str, at: float) -> None:
     tx.run("erase_files", user_id=user_id)
     tx.run("erase_person", user_id=user_id)
     tx.run("erase_home", user_id=user_id)
-    tx.run("erase_schedules", user_id=user_id)
-    tx.run("erase_subscriptions", user_id=user_id)
+    schedules.drop(tx, user_id)
     tx.run("erase_notices", user_id=user_id)
     tx.run("erase_access", user_id=user_id)
     tx.run("erase_decided", user_id=user_id)

@@ -402,17 +402,13 @@ class Facts:
         try:
             # Against other threads and processes. It is the kernel's: a killed holder holds nothing.
             fcntl.flock(folder, fcntl.LOCK_EX)
-            for _ in range(_MOST_TRIES):
-                if _changed(path, change):
-                    return
+            files.unless_saved(path, lambda still: _changed(path, change, still), _MOST_TRIES)
         finally:
             os.close(folder)
-        raise OSError(f"{FILE} of {user_id!r} is being written to all the time by something else")
 
 
-def _changed(path: Path, change: Callable[[bytes], bytes]) -> bool:
-    """Whether the file holds what `change` makes of it; not if somebody saved it in between."""
-    stamp = files.stamp(path)
+def _changed(path: Path, change: Callable[[bytes], bytes], still: Callable[[], bool]) -> bool | None:
+    """True once the file holds what `change` makes of it; None if somebody saved it in between."""
     data = files.read(path, MOST_BYTES)
     new = change(data)
-    return new == data or files.replace(path, new, still=lambda: files.stamp(path) == stamp)
+    return new == data or files.replace(path, new, still=still) or None

@@ -10,6 +10,9 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # A user id is `<platform>-<id>`. In the id, small and capital letters never stand together (`%41` is the escape of a letter of
 # the other case), and of one platform all ids take the same case: so no two share a folder where case does not count.
@@ -77,6 +80,19 @@ def replace(path: Path, data: bytes, *, still: Callable[[], bool] = lambda: True
     temporary.replace(path)
     sync_folder(path.parent)
     return True
+
+
+def unless_saved(path: Path, work: Callable[[Callable[[], bool]], T | None], tries: int) -> T:
+    """What `work` on a file comes to; None if somebody has saved it since: then it is done again with what they wrote.
+
+    It is given what tells whether the file is still as it was. Raises OSError where that is so too often.
+    """
+    for _ in range(tries):
+        before = stamp(path)
+        done = work(lambda: stamp(path) == before)  # noqa: B023 - called at once
+        if done is not None:
+            return done
+    raise OSError(f"{path.name} of {path.parent.name!r} is being written to all the time by something else")
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -134,9 +134,9 @@ _LAST = "\U0010ffff"  # behind all else that a key may go on with
 
 
 def drop(tx: Tx, user_id: str) -> None:
-    """Somebody is not let in any more: they have no reminders, and have subscribed to nothing.
+    """Somebody is not let in any more, or forgotten: they have no reminders, and have subscribed to nothing.
 
-    What the configuration sends to them by name is the operator's; it rests until they are let in again.
+    What the configuration sends to them by name is the operator's, and stays; it rests while they are not let in.
     """
     tx.run("schedules_drop", user_id=user_id)
     tx.run("subscriptions_drop", user_id=user_id)

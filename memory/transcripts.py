@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -43,7 +43,6 @@ MOST_BYTES = 32_000_000  # of a file that is read: nobody says so much in a day,
 Role = Literal["user", "assistant"]
 Message = tuple[Role, str]
 
-T = TypeVar("T")
 _Still = Callable[[], bool]
 
 
@@ -393,8 +392,8 @@ class Transcripts:
                     size, turns = end.size + len(turn), end.turns + 1
                     self._remember(path, size, end.heading, turns)
                     return Written(path, end.heading, size, turns)
-        return _unless_written_to(
-            path, lambda still: self._write_after_reading(path, turn, record, known, still)
+        return files.unless_saved(
+            path, lambda still: self._write_after_reading(path, turn, record, known, still), _MOST_TRIES
         )
 
     def summarise(self, user_id: str, day: date, heading: str, text: str) -> int:
@@ -403,7 +402,9 @@ class Transcripts:
         By how many bytes the file has grown; where the section is gone nothing happens.
         """
         path = self.path(user_id, day)
-        return _unless_written_to(path, lambda still: self._summarise(path, heading, text, still))
+        return files.unless_saved(
+            path, lambda still: self._summarise(path, heading, text, still), _MOST_TRIES
+        )
 
     def _summarise(self, path: Path, heading: str, text: str, still: _Still) -> int | None:
         data = files.read(path)
@@ -486,19 +487,6 @@ class Transcripts:
             self._ends[path] = end
             if len(self._ends) > _MOST_REMEMBERED:
                 del self._ends[next(iter(self._ends))]
-
-
-def _unless_written_to(path: Path, work: Callable[[_Still], T | None]) -> T:
-    """What `work` on a file comes to; None if somebody has saved it since: then it is done again with what they wrote.
-
-    It is given what tells whether the file is still as it was.
-    """
-    for _ in range(_MOST_TRIES):
-        stamp = files.stamp(path)
-        done = work(lambda: files.stamp(path) == stamp)  # noqa: B023 - called at once
-        if done is not None:
-            return done
-    raise OSError(f"{path.name} of {path.parent.name!r} is being written to all the time by something else")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -29,9 +29,8 @@ from memory.transcripts import MOST_BYTES, Place, parse
 
 log = structlog.get_logger(__name__)
 
-Stamp = tuple[
-    int, int, int
-]  # a file's size, and when its content and its node were changed last, in nanoseconds
+# A file's size, and when its content and its node were changed last, in nanoseconds
+Stamp = tuple[int, int, int]
 
 NOTE = -1  # the position of what stands before a section's messages
 MOST_SECTIONS = 1 << 20  # of a file; see `at` in index_schema.sql. What is over is not found
@@ -66,9 +65,8 @@ def scan(folder: Path) -> dict[str, Stamp]:
     except (FileNotFoundError, NotADirectoryError):
         return found
     try:
-        with os.scandir(
-            fd
-        ) as entries:  # of an open folder: so that its path is walked once and not for each file
+        # Of an open folder: so that its path is walked once and not for each file
+        with os.scandir(fd) as entries:
             for entry in entries:
                 if not _counts(entry.name):
                     continue

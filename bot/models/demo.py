@@ -62,9 +62,7 @@ def greet(name: str) -> str:
 _SENTENCE = "the quick brown fox jumps over the lazy dog while a patient clerk writes down every word of it"
 _MOST_NUMBERS = 10_000
 _MOST_WORDS = 50_000
-_MOST_UNDERSTOOD = (
-    5000  # characters: longer than any fact and any reminder, and too short to keep the patterns busy
-)
+_MOST_UNDERSTOOD = 5000  # characters: more than any fact or reminder has, too few to keep the patterns busy
 _ENDS = " \t\n\r.,!?"
 _NAME = re.compile(
     r"(?i:\bmy name is|\bcall me|\bi(?:['’]m| am) called)\s+([^\W\d_][\w'’-]*(?:\s+[A-Z][\w'’-]*)*)"

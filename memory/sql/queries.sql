@@ -572,7 +572,7 @@ WHERE chat_key >= :first AND chat_key < :beyond AND state = 'paused' AND problem
 UPDATE schedules SET state = 'active', problem = ''
 WHERE chat_key = '' AND user_id = :user_id AND state = 'paused' AND problem = :problem;
 
--- name: schedules_drop  Somebody is not let in any more. What the operator's configuration sends to them by name stays, and will rest.
+-- name: schedules_drop  Nothing is to happen for somebody any more. What the operator's configuration sends to them by name stays.
 DELETE FROM schedules WHERE user_id = :user_id AND (kind = 'reminder' OR chat <> '');
 
 -- name: subscriptions_drop  Likewise what they subscribed to.
@@ -833,12 +833,6 @@ DELETE FROM people WHERE user_id = :user_id;
 
 -- name: erase_home  Their private chat.
 DELETE FROM homes WHERE user_id = :user_id;
-
--- name: erase_schedules  What was to happen for them. What the configuration sends to them by name is the operator's, and stays.
-DELETE FROM schedules WHERE user_id = :user_id AND (kind = 'reminder' OR chat <> '');
-
--- name: erase_subscriptions  What they had of the operator's.
-DELETE FROM subscriptions WHERE user_id = :user_id;
 
 -- name: erase_notices  What they were to be told as an operator.
 DELETE FROM notices WHERE user_id = :user_id;

@@ -69,6 +69,17 @@ async def remind(
     return await house.database.write(lambda tx: add(tx, person, trigger, zone, now, text, chat, **more))
 
 
+async def out_of_reach(house: House, clock: Clock, times: Sequence[float]) -> None:
+    """Look at these times at what is due, while the platform can not be reached; then it can."""
+    house.adapter.trouble += [("post", Unavailable("no network"))] * 100
+    for clock.time in times:
+        await house.parts.scheduler.sweep("telegram")
+        await house.parts.engine.idle()
+    house.adapter.trouble.clear()
+    house.parts.delivery.mended("telegram")
+    await house.settled()
+
+
 async def until(house: House, clock: Clock, time: float) -> None:
     """Let the clock go from one thing that is due to the next, up to a time."""
     while True:
@@ -326,14 +337,7 @@ async def test_what_repeats_does_not_pile_up_while_what_it_said_last_waits_for_i
         await remind(h, Every(900, MONDAY + 900), "Quarter")
         await remind(h, Once(MONDAY + 1800), "Once")
         await remind(h, Cron("*/15 * * * *"), "Work", BEN, work=True)
-        h.adapter.trouble += [("post", Unavailable("no network"))] * 100
-        for count in range(1, 9):
-            clock.time = MONDAY + 900 * count
-            await h.parts.scheduler.sweep("telegram")
-            await h.parts.engine.idle()
-        h.adapter.trouble.clear()
-        h.parts.delivery.mended("telegram")
-        await h.settled()
+        await out_of_reach(h, clock, [MONDAY + 900 * count for count in range(1, 9)])
         assert h.texts("1") == ["⏰ Quarter", "⏰ Once"]
         assert h.texts("2") == ["Done."]
         assert len(model.requests) == 1
@@ -347,14 +351,7 @@ async def test_a_repeat_right_after_a_late_one_is_said_though_that_one_is_on_its
 ) -> None:
     async with house(tmp_path, model, adapter=telegram(), now=clock) as h:
         await remind(h, Cron("* * * * *"))
-        h.adapter.trouble += [("post", Unavailable("not yet"))] * 100
-        for late in (59, 60):
-            clock.time = MONDAY + 60 + late
-            await h.parts.scheduler.sweep("telegram")
-            await h.parts.engine.idle()
-        h.adapter.trouble.clear()
-        h.parts.delivery.mended("telegram")
-        await h.settled()
+        await out_of_reach(h, clock, [MONDAY + 60 + late for late in (59, 60)])
         assert h.texts("1") == ["⏰ Tea", "⏰ Tea"]
 
 

@@ -90,5 +90,5 @@ async def test_what_the_configuration_sends_to_a_person_outlives_that_they_are_f
         assert texts(h) == [("Hi",)]
         await ask(h, "/subscribe news")
         await ask(h, "/remind in 3 hours tea")
-        await h.database.write(lambda tx: tx.run("erase_schedules", user_id="telegram-1"))
+        await h.database.write(lambda tx: schedules.drop(tx, "telegram-1"))
         assert texts(h) == [("Hi",)]
